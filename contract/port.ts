@@ -2,7 +2,6 @@
  * The seven ports (design §4). Every adapter of a port passes the same conformance suite in `test/conformance/`.
  * An eighth port needs an ADR.
  */
-import type { Change } from "./change.ts";
 import type { Dependency, Entity } from "./entity.ts";
 import type { Sample, SeriesKey, SeriesState } from "./series.ts";
 import type { LogEntry, LogTopic, QueueMessage, QueueReader, QueueTopic } from "./topic.ts";
@@ -293,12 +292,12 @@ export interface EventStore {
 
 // --- ProbeSource -------------------------------------------------------------------------------------------------
 
-/** Kernel events, native or recorded. Its adapters come with the agent (issue 5). */
+/**
+ * Kernel events, native or recorded. Its adapters come with the agent (issue 5).
+ * @public
+ */
 export interface ProbeSource {
   /** Raw records in the layout of `bpf/event.h`; resolves to null when the source has ended. */
   next(): Promise<Uint8Array | null>;
   close(): Promise<void>;
 }
-
-/** What the incident API shows of recorded changes. */
-export type RecordedChange = Change;

@@ -17,7 +17,7 @@ export type Scope = z.infer<typeof Scope>;
 
 /**
  * The kind of quantity; floors, idle guards and fault kinds hang on it, never on a metric's literal name elsewhere
- * (`graph/metric-kind.ts` maps names to kinds).
+ * (`contract/metric-kind.ts` maps names to kinds).
  */
 export const MetricKind = z.enum([
   "cpu",
