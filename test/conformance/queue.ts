@@ -1,0 +1,209 @@
+/** What every Queue does, whatever it is made of. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { HeadwaterError } from "../../contract/error.ts";
+import type { Queue } from "../../contract/port.ts";
+import { queueTopics } from "../../contract/topic.ts";
+import { aChange, anAlert, aTelemetryBatch, aVerdictRequest } from "./sample-messages.ts";
+import { type Counts, until } from "./temporary.ts";
+
+/** One place where messages live on; `open` may be called again after `close`. */
+interface QueuePlace {
+  readonly counts: Counts;
+  open(): Promise<Queue>;
+  remove(): Promise<void>;
+}
+
+export function queueConformance(name: string, newPlace: () => Promise<QueuePlace>): void {
+  describe(`Queue: ${name}`, () => {
+    let place: QueuePlace;
+    let queue: Queue;
+
+    beforeEach(async () => {
+      place = await newPlace();
+      queue = await place.open();
+    });
+
+    afterEach(async () => {
+      await queue.close();
+      await place.remove();
+    });
+
+    it("hands a message with its binary body to the subscriber as it was published", async () => {
+      const published = aTelemetryBatch("g-1", 3_000);
+      const got: unknown[] = [];
+      await queue.publish("telemetry", published);
+      await queue.subscribe("telemetry", "ingest", async (message) => void got.push(message), { concurrency: 1 });
+      await queue.drain();
+      expect(got).toEqual([published]);
+    });
+
+    it("hands out in the order of publishing, also what was published before anybody subscribed", async () => {
+      const ids = Array.from({ length: 40 }, (_, index) => `c-${index}`);
+      const got: string[] = [];
+      for (const id of ids.slice(0, 20)) await queue.publish("change", aChange(id));
+      await queue.subscribe("change", "incident", async (change) => void got.push(change.id), { concurrency: 1 });
+      for (const id of ids.slice(20)) await queue.publish("change", aChange(id));
+      await queue.drain();
+      expect(got).toEqual(ids);
+    });
+
+    it("runs as many handlers at once as asked and not more", async () => {
+      let running = 0;
+      let most = 0;
+      const release: (() => void)[] = [];
+      await queue.subscribe(
+        "change",
+        "incident",
+        async () => {
+          running += 1;
+          most = Math.max(most, running);
+          await new Promise<void>((resolve) => release.push(resolve));
+          running -= 1;
+        },
+        { concurrency: 3 },
+      );
+      for (let index = 0; index < 7; index += 1) await queue.publish("change", aChange(`c-${index}`));
+      await until("three handlers run", () => running === 3);
+      expect(await queue.depth("change", "incident")).toBe(7);
+      const drained = queue.drain();
+      const pump = setInterval(() => release.splice(0).forEach((resolve) => void resolve()), 5);
+      await drained;
+      clearInterval(pump);
+      expect(most).toBe(3);
+      expect(await queue.depth("change", "incident")).toBe(0);
+    });
+
+    it("keeps topics apart", async () => {
+      const got: string[] = [];
+      await queue.subscribe("alert", "incident", async (alert) => void got.push(`alert ${alert.id}`), { concurrency: 1 });
+      await queue.subscribe("change", "incident", async (change) => void got.push(`change ${change.id}`), { concurrency: 1 });
+      await queue.publish("change", aChange("1"));
+      await queue.publish("alert", anAlert("1"));
+      await queue.drain();
+      expect(got.sort()).toEqual(["alert 1", "change 1"]);
+    });
+
+    it("refuses a message that its topic's schema refuses, and says which field", async () => {
+      const wrong = { ...aChange("c"), kind: "party" } as unknown as ReturnType<typeof aChange>;
+      await expect(queue.publish("change", wrong)).rejects.toMatchObject({
+        code: "REQUEST_INVALID",
+        message: expect.stringContaining("kind"),
+      });
+      const noBody = { ...aTelemetryBatch("g-1"), body: "text" } as unknown as ReturnType<typeof aTelemetryBatch>;
+      await expect(queue.publish("telemetry", noBody)).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+      expect(await queue.depth("change", "incident")).toBe(0);
+      expect(await queue.depth("telemetry", "ingest")).toBe(0);
+    });
+
+    it("hands a message out again after a retriable failure, and is not held up by it", async () => {
+      const got: string[] = [];
+      await queue.subscribe(
+        "change",
+        "incident",
+        async ({ id }) => {
+          got.push(id);
+          if (id === "bad" && got.filter((other) => other === "bad").length < 3) throw new HeadwaterError("STORE_UNAVAILABLE", "away");
+        },
+        { concurrency: 1 },
+      );
+      await queue.publish("change", aChange("bad"));
+      await queue.publish("change", aChange("good"));
+      await queue.drain();
+      expect(got.filter((id) => id === "bad")).toHaveLength(3);
+      expect(got.indexOf("good")).toBeLessThan(got.lastIndexOf("bad"));
+      expect(place.counts.of("queue_retried")).toBe(2);
+      expect(place.counts.of("queue_dead_letters")).toBe(0);
+    });
+
+    it("gives up a message after five attempts, at once when the failure is not retriable, and counts the dead letters", async () => {
+      const attempts = { away: 0, malformed: 0, unknown: 0 };
+      await queue.subscribe(
+        "alert",
+        "incident",
+        async ({ id }) => {
+          attempts[id as keyof typeof attempts] += 1;
+          if (id === "away") throw new HeadwaterError("STORE_UNAVAILABLE", "away");
+          if (id === "malformed") throw new HeadwaterError("REQUEST_INVALID", "never");
+          throw new TypeError("not one of ours");
+        },
+        { concurrency: 3 },
+      );
+      for (const id of ["away", "malformed", "unknown"]) await queue.publish("alert", anAlert(id));
+      await queue.drain();
+      expect(attempts).toEqual({ away: 5, malformed: 1, unknown: 1 });
+      expect(place.counts.of("queue_dead_letters")).toBe(3);
+      expect(await queue.depth("alert", "incident")).toBe(0);
+    });
+
+    it("refuses at the bound of a topic that refuses, and takes messages again when there is room", async () => {
+      const { depthMax } = queueTopics.change;
+      await Promise.all(Array.from({ length: depthMax }, (_, index) => queue.publish("change", aChange(`c-${index}`))));
+      await expect(queue.publish("change", aChange("too many"))).rejects.toMatchObject({ code: "QUEUE_FULL", retryAfterSeconds: 1 });
+      expect(place.counts.of("queue_refused")).toBe(1);
+      let handled = 0;
+      const handler = async () => {
+        handled += 1;
+      };
+      await queue.subscribe("change", "incident", handler, { concurrency: 50 });
+      await queue.drain();
+      expect(handled).toBe(depthMax);
+      await queue.publish("change", aChange("again"));
+    });
+
+    it("lets the publisher wait at the bound of a topic that waits", async () => {
+      const { depthMax } = queueTopics["verdict-request"];
+      await Promise.all(Array.from({ length: depthMax }, (_, index) => queue.publish("verdict-request", aVerdictRequest(`v-${index}`))));
+      let published = false;
+      const waiting = queue.publish("verdict-request", aVerdictRequest("last")).then(() => {
+        published = true;
+      });
+      await until("the publisher waits", () => place.counts.of("queue_waited") === 1);
+      expect(published).toBe(false);
+      const got: string[] = [];
+      await queue.subscribe("verdict-request", "ranking", async ({ id }) => void got.push(id), { concurrency: 50 });
+      await waiting;
+      await queue.drain();
+      expect(got).toHaveLength(depthMax + 1);
+      expect(got.at(-1)).toBe("last");
+    });
+
+    it("drains what handlers publish to other topics as well", async () => {
+      const got: string[] = [];
+      await queue.subscribe("change", "incident", async ({ id }) => queue.publish("verdict-request", aVerdictRequest(id)), {
+        concurrency: 2,
+      });
+      await queue.subscribe("verdict-request", "ranking", async ({ id }) => void got.push(id), { concurrency: 1 });
+      for (let index = 0; index < 10; index += 1) await queue.publish("change", aChange(`c-${index}`));
+      await queue.drain();
+      expect(got).toHaveLength(10);
+    });
+
+    it("waits at close for running handlers, hands out nothing more, and keeps the rest for the next process", async () => {
+      let release: (() => void) | null = null;
+      const got: string[] = [];
+      await queue.subscribe(
+        "change",
+        "incident",
+        async ({ id }) => {
+          await new Promise<void>((resolve) => {
+            release = resolve;
+          });
+          got.push(id);
+        },
+        { concurrency: 1 },
+      );
+      for (const id of ["1", "2", "3"]) await queue.publish("change", aChange(id));
+      await until("the first handler runs", () => release !== null);
+      const closed = queue.close();
+      (release as (() => void) | null)?.();
+      await closed;
+      expect(got).toEqual(["1"]);
+      await expect(queue.publish("change", aChange("4"))).rejects.toMatchObject({ code: "STOPPING" });
+
+      queue = await place.open();
+      await queue.subscribe("change", "incident", async ({ id }) => void got.push(id), { concurrency: 1 });
+      await queue.drain();
+      expect(got).toEqual(["1", "2", "3"]);
+    });
+  });
+}
