@@ -1,0 +1,138 @@
+/** The topology stage: makes calls of half-dependencies, and tells the graph who depends on whom, from when to when (design §5). */
+import { partitionCount } from "../../contract/canonical.ts";
+import { PartitionReader, type PartitionWork } from "../../contract/partition-reader.ts";
+import type { GraphStore, PartitionLog } from "../../contract/port.ts";
+import type { Platform } from "../platform.ts";
+import type { Stage } from "../stage.ts";
+import { TopologyCore } from "./topology-core.ts";
+import { type TopologyCounts, TopologyPartition } from "./topology-partition.ts";
+
+const joinWaitMsDefault = 5_000;
+const idleMsDefault = 300_000;
+const checkpointMsDefault = 30_000;
+const pendingMaxDefault = 100_000;
+
+export interface TopologyOptions {
+  readonly platform: Platform;
+  readonly log: PartitionLog;
+  readonly graph: GraphStore;
+  /** As configured under `window`; ms of event time. */
+  readonly window: { readonly settleMs: number; readonly sourceSilentMs: number };
+  /** Partitions to own; all 16 unless told. */
+  readonly partitions?: readonly number[];
+  /** How long one side of a call waits for the other, event time; 5 s unless told. */
+  readonly joinWaitMs?: number;
+  /** A dependency not seen for so long ended when it was last seen; also how long an address is remembered. 5 minutes unless told. */
+  readonly idleMs?: number;
+  /** Between two checkpoints of a partition; 30 s unless told. */
+  readonly checkpointMs?: number;
+  /** Calls of one partition that wait for a side at most; 100,000 unless told. */
+  readonly pendingMax?: number;
+}
+
+/**
+ * Creates the stage. The graph is told once per complete second of event time; its `completeThroughMs` lags the slowest live source by
+ * `settleMs` and at most a second, and by up to `joinWaitMs` more while a caller waits for a peer that nobody has answered at before.
+ * Metrics: `headwater_topology_joined_total`, `…_unmatched_total{side}`, `…_peerless_total`, `…_late_total`, `…_dropped_total{what}`,
+ * `…_seconds_skipped_total`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`.
+ */
+export function createTopology(options: TopologyOptions): Stage {
+  const { platform, log, graph, window, joinWaitMs = joinWaitMsDefault, idleMs = idleMsDefault, pendingMax = pendingMaxDefault } = options;
+  const counts = createCounts(platform);
+  const numbers = options.partitions ?? Array.from({ length: partitionCount }, (_, partition) => partition);
+  const { settleMs, sourceSilentMs } = window;
+  const lastSeenMs = new Map<string, number>();
+  const shared = { settleMs, sourceSilentMs, joinWaitMs, idleMs, pendingMax, lastSeenMs, counts };
+  const partitions = [...numbers].sort((left, right) => left - right).map((partition) => new TopologyPartition({ partition, ...shared }));
+  const core = new TopologyCore(partitions, { joinWaitMs, idleMs, lastSeenMs, counts });
+  const flush = createFlush(core, graph);
+  const readers = partitions.map((partition) => createReader(options, { partition, core, flush, log }));
+  return {
+    name: "topology",
+    start: async () => {
+      // No partition moves before all have loaded what they know, because each second is taken by all together.
+      await Promise.all(readers.map((reader) => reader.open()));
+      for (const reader of readers) reader.run();
+    },
+    settle: async () => {
+      await Promise.all(readers.map((reader) => reader.settle()));
+    },
+    stop: async () => {
+      await Promise.all(readers.map((reader) => reader.stop()));
+    },
+  };
+}
+
+/** Writes what is due, one flush at a time: what one partition moved on may be the outputs of all. */
+function createFlush(core: TopologyCore, graph: GraphStore): () => Promise<void> {
+  let running: Promise<void> | null = null;
+  const flushOnce = async () => {
+    const deltas = [...core.due];
+    // Merging is the graph's and knows no order; the adapter writes what it is given at once in one go.
+    await Promise.all(deltas.map((delta) => graph.apply(delta)));
+    core.told(deltas.length);
+  };
+  return async () => {
+    while (core.due.length > 0) {
+      running ??= flushOnce().finally(() => {
+        running = null;
+      });
+      await running;
+    }
+  };
+}
+
+function createReader(
+  { platform, checkpointMs = checkpointMsDefault }: TopologyOptions,
+  parts: { partition: TopologyPartition; core: TopologyCore; flush: () => Promise<void>; log: PartitionLog },
+): PartitionReader<"dependency"> {
+  const { partition: owned, core, flush, log } = parts;
+  const { partition } = owned;
+  const { metrics, logger, clock } = platform;
+  const retries = metrics.counter("headwater_topology_retries_total", "Steps repeated because a log or the graph was away");
+  const lost = metrics.counter("headwater_topology_partitions_lost_total", "Partitions given up before the stage was stopped");
+  const work: PartitionWork<"dependency"> = {
+    restore: (chunks) => owned.restore(chunks),
+    apply: ({ value }) => {
+      owned.take(value);
+      core.advance();
+    },
+    flush,
+    flushed: () => core.due.length === 0,
+    reachedMs: () => owned.reachedMs(),
+    snapshot: () => owned.snapshot(),
+  };
+  return new PartitionReader({
+    ...{ log, topic: "dependency", partition, work, clock, checkpointMs },
+    onRetry: (error) => {
+      retries.inc();
+      logger.warn({ partition, code: error.code, reason: error.message }, "topology waits for a log or the graph");
+    },
+    onLost: (error) => {
+      lost.inc();
+      core.lose(partition);
+      logger.warn({ partition, code: error.code, reason: error.message }, "topology has given up a partition");
+    },
+  });
+}
+
+function createCounts({ metrics }: Platform): TopologyCounts {
+  const counter = (name: string, help: string, labels: readonly string[] = []) =>
+    metrics.counter(`headwater_topology_${name}`, help, labels);
+  const joined = counter("joined_total", "Calls of which both sides were seen");
+  const unmatched = counter("unmatched_total", "Sides of calls whose other side did not come in time", ["side"]);
+  const peerless = counter("peerless_total", "Calls out that name nobody and were answered by nobody we see");
+  const late = counter("late_total", "Halves and observations that came after their second was taken");
+  const dropped = counter("dropped_total", "What a bound of topology kept out", ["what"]);
+  const skipped = counter("seconds_skipped_total", "Empty seconds passed over in a hole of event time");
+  const gaps = counter("source_gaps_total", "Gaps in the sequences of a source that were given up, and sources forgotten", ["what"]);
+  return {
+    dropped: (what) => dropped.inc({ what }),
+    late: () => late.inc(),
+    joined: () => joined.inc(),
+    unmatched: (side) => unmatched.inc({ side }),
+    peerless: () => peerless.inc(),
+    secondsSkipped: (count) => skipped.inc(count),
+    sourceGap: (what) => gaps.inc({ what }),
+  };
+}
