@@ -1,0 +1,96 @@
+/** Time that an entity adds itself: its own work, and calls that it began to make more often. Channel `latency`. */
+import type { SnapshotOperation } from "../contract/evidence.ts";
+import type { Contribution } from "./contribution.ts";
+import { sumSorted } from "./robust-statistics.ts";
+import { type EdgeView, type EntityView, excessNs, ownTimesOf, type SpanView, totalOf, typicalOf } from "./span-view.ts";
+import { nsText, numberText } from "./wording.ts";
+
+/** Calls per request stray with the mix of operations; less than this share more is no change of behaviour. */
+const fanOutSlack = 0.5;
+/** Requests without which calls per request mean nothing. */
+const requestsMin = 10;
+
+/** What the spans of every entity say about its own time. */
+export function ownTimeContributions(view: SpanView): Contribution[] {
+  return [...view.entities].flatMap(([entity, spans]) => [
+    ...ownWork(entity, spans, view),
+    ...view.leaving(entity).flatMap((edge) => fanOut(spans, edge, view)),
+  ]);
+}
+
+function ownWork(entity: string, spans: EntityView, view: SpanView): Contribution[] {
+  const operations = [...spans.server, ...spans.internal];
+  if (operations.some((operation) => ownTimesOf(operation) !== null))
+    return operations.flatMap((operation) => ownTime(entity, operation, view));
+  return withoutChildren(entity, spans, view);
+}
+
+function ownTime(entity: string, operation: SnapshotOperation, view: SpanView): Contribution[] {
+  const own = ownTimesOf(operation);
+  if (own === null) return [];
+  const excess = excessNs(own.before, own.after);
+  if (excess === 0) return [];
+  return [
+    {
+      type: "entity",
+      id: entity,
+      channel: "latency",
+      amount: ((operation.abnormal.count / view.faultSeconds) * excess) / 1e9,
+      text: `own time of ${operation.operation} rose from ${nsText(own.before.p50Ns)} to ${nsText(own.after.p50Ns)} (p95 ${nsText(own.before.p95Ns)} to ${nsText(own.after.p95Ns)})`,
+      evidence: [operation.id],
+      onsetMs: null,
+      kind: "code-slow",
+    },
+  ];
+}
+
+/** Where no child spans are known: server time less what the calls below may have added. */
+function withoutChildren(entity: string, spans: EntityView, view: SpanView): Contribution[] {
+  const added = spans.server.map((operation) => (operation.abnormal.count * excessNs(operation.normal, operation.abnormal)) / 1e9);
+  const calls = [...view.leaving(entity).flatMap((edge) => edge.operations), ...spans.unresolved];
+  const below = calls.map((operation) => {
+    const slower = excessNs(operation.normal, operation.abnormal);
+    return (operation.abnormal.count * slower) / 1e9;
+  });
+  const total = sumSorted(added) - sumSorted(below);
+  if (!(total > 0)) return [];
+  const before = typicalOf(spans.server, "normal") ?? 0;
+  const after = typicalOf(spans.server, "abnormal") ?? 0;
+  return [
+    {
+      type: "entity",
+      id: entity,
+      channel: "latency",
+      amount: total / view.faultSeconds,
+      text: `requests took ${nsText(after)} instead of ${nsText(before)}, which its calls do not explain`,
+      evidence: spans.server.map((operation) => operation.id),
+      onsetMs: null,
+      kind: "code-slow",
+    },
+  ];
+}
+
+/** Successful calls per request that the caller did not make before: a new query, a loop, a cache that is passed by. */
+function fanOut(spans: EntityView, view: EdgeView, all: SpanView): Contribution[] {
+  const requestsBefore = totalOf(spans.server, "normal", "count");
+  const requestsAfter = totalOf(spans.server, "abnormal", "count");
+  if (requestsBefore < requestsMin || requestsAfter < requestsMin) return [];
+  const before = totalOf(view.operations, "normal", "count") / requestsBefore;
+  const succeeded = totalOf(view.operations, "abnormal", "count") - totalOf(view.operations, "abnormal", "failed");
+  const after = succeeded / requestsAfter;
+  const more = after - before * (1 + fanOutSlack) - 2 / Math.sqrt(requestsAfter);
+  const eachNs = typicalOf(view.operations, before > 0 ? "normal" : "abnormal") ?? 0;
+  if (!(more > 0)) return [];
+  return [
+    {
+      type: "entity",
+      id: view.edge.source,
+      channel: "latency",
+      amount: ((requestsAfter / all.faultSeconds) * more * eachNs) / 1e9,
+      text: `makes ${numberText(after)} calls per request to ${view.edge.target} instead of ${numberText(before)}`,
+      evidence: view.operations.map((operation) => operation.id),
+      onsetMs: null,
+      kind: "code-slow",
+    },
+  ];
+}
