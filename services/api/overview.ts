@@ -1,0 +1,199 @@
+/** The first screen, computed from graph, telemetry and incidents; cheap enough to be asked for every second. */
+import type { Entity } from "../../contract/entity.ts";
+import type { Clock, DurationWindow, GraphStore, GraphView, SeriesSummary, TelemetryStore } from "../../contract/port.ts";
+import type { Overview, ServiceSummary } from "../../contract/route.ts";
+import { derivedMetric } from "../../contract/series.ts";
+import { mergeBuckets, quantileOf } from "./duration-quantile.ts";
+import type { IncidentIndex, IndexedIncident } from "./incident-index.ts";
+
+/** How long an answer is good for. */
+const overviewFreshMs = 500;
+const seriesMax = 50_000;
+const durationRowsMax = 50_000;
+const openIncidentsMax = 100;
+const recentIncidentsMax = 10;
+/** How far behind the newest window a service's own newest one may lie and still count as now. */
+const windowsBack = 3;
+
+export interface OverviewOptions {
+  readonly clock: Clock;
+  readonly graph: GraphStore;
+  readonly telemetry: TelemetryStore;
+  readonly incidents: IncidentIndex;
+  readonly windowMs: number;
+  readonly otlpUrl: () => string;
+}
+
+/** Answers the overview; calls within `overviewFreshMs` share one computation. */
+export function createOverview(options: OverviewOptions): () => Promise<Overview> {
+  let computed: { atMs: number; overview: Promise<Overview> } | null = null;
+  return () => {
+    const nowMs = options.clock.nowMs();
+    if (computed !== null && Math.abs(nowMs - computed.atMs) < overviewFreshMs)
+      return computed.overview.then((known) => withIncidents(known, options));
+    const overview = compute(options, nowMs);
+    const entry = { atMs: nowMs, overview };
+    computed = entry;
+    // A failure is answered to those who asked for it, and asked again by the next.
+    overview.catch(() => {
+      if (computed === entry) computed = null;
+    });
+    return overview;
+  };
+}
+
+/** Incidents are in memory: they are never served from the cache, so that an acknowledgement shows at once. */
+function withIncidents(overview: Overview, options: OverviewOptions): Overview {
+  const incidents = options.incidents.list();
+  return {
+    ...overview,
+    ...listed(incidents),
+    services: overview.services.map((service) => ({ ...service, openIncident: openIncidentOf(service.entity.id, incidents) })),
+  };
+}
+
+async function compute(options: OverviewOptions, nowMs: number): Promise<Overview> {
+  const [view, summaries] = await Promise.all([options.graph.asOf(nowMs), options.telemetry.summaries({ entities: [], seriesMax })]);
+  const newestWindowMs = summaries.reduce<number | null>((newest, series) => maxOf(newest, series.lastAtMs), null);
+  const durations = newestWindowMs === null ? [] : await newestDurations(options, newestWindowMs);
+  const incidents = options.incidents.list();
+  const services = serviceSummaries({ view, summaries, durations, incidents, windowMs: options.windowMs });
+  const learning = summaries.filter((series) => series.state === "learning");
+  return {
+    nowMs,
+    newestWindowMs,
+    windowMs: options.windowMs,
+    ...listed(incidents),
+    services,
+    seriesCount: summaries.length,
+    learningCount: learning.length,
+    readyAtMs: learning.reduce<number | null>((latest, series) => maxOf(latest, series.readyAtMs), null),
+    unlinked: services.filter(isUnlinked).map((service) => unlinkedReason(service, options.otlpUrl())),
+    otlpUrl: options.otlpUrl(),
+  };
+}
+
+function newestDurations(options: OverviewOptions, newestWindowMs: number): Promise<DurationWindow[]> {
+  return options.telemetry.durations({
+    fromMs: newestWindowMs - windowsBack * options.windowMs,
+    toMs: newestWindowMs + options.windowMs,
+    entities: [],
+    rowsMax: durationRowsMax,
+  });
+}
+
+function listed(incidents: readonly IndexedIncident[]): Pick<Overview, "openIncidents" | "recentIncidents"> {
+  return {
+    openIncidents: incidents
+      .filter(isOpen)
+      .slice(0, openIncidentsMax)
+      .map((incident) => incident.summary),
+    recentIncidents: incidents
+      .filter((incident) => !isOpen(incident))
+      .slice(0, recentIncidentsMax)
+      .map((incident) => incident.summary),
+  };
+}
+
+function isOpen(incident: IndexedIncident): boolean {
+  return incident.summary.resolvedMs === null && incident.summary.status !== "resolved" && incident.summary.status !== "reviewed";
+}
+
+function openIncidentOf(entity: string, incidents: readonly IndexedIncident[]): string | null {
+  return incidents.find((incident) => isOpen(incident) && incident.entities.has(entity))?.summary.id ?? null;
+}
+
+interface Observed {
+  readonly view: GraphView;
+  readonly summaries: readonly SeriesSummary[];
+  readonly durations: readonly DurationWindow[];
+  readonly incidents: readonly IndexedIncident[];
+  readonly windowMs: number;
+}
+
+function serviceSummaries(observed: Observed): ServiceSummary[] {
+  const callers = new Map<string, Set<string>>();
+  const callees = new Map<string, Set<string>>();
+  for (const dependency of observed.view.dependencies) {
+    if (dependency.source === dependency.target) continue;
+    addTo(callers, dependency.target, dependency.source);
+    addTo(callees, dependency.source, dependency.target);
+  }
+  const seriesByEntity = groupBy(observed.summaries, (series) => series.key.entity);
+  const served = observed.durations.filter((row) => row.metric === derivedMetric.serverDuration);
+  const durationsByEntity = groupBy(served, (row) => row.entity);
+  return observed.view.entities
+    .filter((entity) => entity.type === "service")
+    .map((entity) => ({
+      entity,
+      ...requestsOf(durationsByEntity.get(entity.id) ?? [], observed.windowMs),
+      ...learningOf(seriesByEntity.get(entity.id) ?? []),
+      callerCount: callers.get(entity.id)?.size ?? 0,
+      calleeCount: callees.get(entity.id)?.size ?? 0,
+      openIncident: openIncidentOf(entity.id, observed.incidents),
+    }));
+}
+
+/** Rate, failures and p95 of the newest window in which the entity served anything. */
+function requestsOf(
+  rows: readonly DurationWindow[],
+  windowMs: number,
+): Pick<ServiceSummary, "requestsPerSecond" | "errorRatio" | "p95Seconds"> {
+  const newest = rows.reduce<number | null>((latest, row) => maxOf(latest, row.windowStartMs), null);
+  const current = rows.filter((row) => row.windowStartMs === newest);
+  const count = current.reduce((sum, row) => sum + row.count, 0);
+  if (count === 0) return { requestsPerSecond: null, errorRatio: null, p95Seconds: null };
+  const failed = current.reduce((sum, row) => sum + row.failed, 0);
+  const p95Ns = quantileOf(mergeBuckets(current.map((row) => row.buckets)), 0.95);
+  return { requestsPerSecond: (count * 1_000) / windowMs, errorRatio: failed / count, p95Seconds: p95Ns === null ? null : p95Ns / 1e9 };
+}
+
+function learningOf(series: readonly SeriesSummary[]): Pick<ServiceSummary, "seriesCount" | "learningCount" | "readyAtMs"> {
+  const learning = series.filter((one) => one.state === "learning");
+  return {
+    seriesCount: series.length,
+    learningCount: learning.length,
+    readyAtMs: learning.reduce<number | null>((latest, one) => maxOf(latest, one.readyAtMs), null),
+  };
+}
+
+function isUnlinked(service: ServiceSummary): boolean {
+  return service.callerCount === 0 && service.calleeCount === 0;
+}
+
+function unlinkedReason(service: ServiceSummary, otlpUrl: string): Overview["unlinked"][number] {
+  const entity: Entity = service.entity;
+  if (service.requestsPerSecond === null) {
+    return {
+      entity: entity.id,
+      why: "No requests are seen: only metrics or logs arrive from it, or nobody calls it.",
+      command: `export OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_ENDPOINT=${otlpUrl}`,
+    };
+  }
+  return {
+    entity: entity.id,
+    why: "Its spans share no trace with another service: the trace context is not passed on, or the other side is not instrumented.",
+    command: "export OTEL_PROPAGATORS=tracecontext,baggage",
+  };
+}
+
+function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {
+  const set = sets.get(key) ?? new Set();
+  set.add(value);
+  sets.set(key, set);
+}
+
+function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group === undefined) groups.set(key(item), [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+function maxOf(left: number | null, right: number | null): number | null {
+  if (left === null || right === null) return left ?? right;
+  return Math.max(left, right);
+}
