@@ -1,0 +1,28 @@
+/** Small OTLP/JSON trace bodies for tests that speak to a running gateway. */
+import { randomBytes } from "node:crypto";
+
+/** A body with `spanCount` root server spans of one service that ended at `endMs`. */
+export function traceBody(options: { service: string; spanCount: number; endMs: number }): string {
+  const spans = Array.from({ length: options.spanCount }, (_, index) => ({
+    traceId: randomBytes(16).toString("hex"),
+    spanId: randomBytes(8).toString("hex"),
+    name: "GET /",
+    kind: 2,
+    startTimeUnixNano: String(BigInt(options.endMs - 5) * 1_000_000n + BigInt(index)),
+    endTimeUnixNano: String(BigInt(options.endMs) * 1_000_000n),
+    status: {},
+  }));
+  const resource = { attributes: [{ key: "service.name", value: { stringValue: options.service } }] };
+  return JSON.stringify({ resourceSpans: [{ resource, scopeSpans: [{ scope: {}, spans }] }] });
+}
+
+/** Whether the gateway acknowledged it; false also when the connection broke. */
+export async function sendTraces(otlpUrl: string, body: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${otlpUrl}/v1/traces`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    await answer.arrayBuffer();
+    return answer.status === 200;
+  } catch {
+    return false;
+  }
+}
