@@ -282,8 +282,6 @@ export const routes = {
 } as const satisfies Record<string, RouteRow>;
 
 export type RouteName = keyof typeof routes;
-export type RouteParams<R extends RouteName> = z.input<(typeof routes)[R]["params"]>;
-export type RouteQuery<R extends RouteName> = z.input<(typeof routes)[R]["query"]>;
 export type RouteBody<R extends RouteName> = z.input<(typeof routes)[R]["body"]>;
 export type RouteResponse<R extends RouteName> = z.infer<(typeof routes)[R]["response"]>;
 

@@ -1,5 +1,6 @@
 /** What reducing a batch leaves: accumulators by entity and window that merge exactly, in any order (design §4, Determinism). */
 import { canonicalJson, compareCodeUnits, partitionCount } from "../contract/canonical.ts";
+import { seriesPerMetricMax } from "../contract/series.ts";
 import type {
   CountPartial,
   CumulativePartial,
@@ -57,7 +58,7 @@ export const reduceDefaults: Omit<ReduceOptions, "windowMs"> = {
   slowestPerOperation: 3,
   spanSampleOneIn: 4,
   lineSampleOneIn: 8,
-  seriesPerMetricMax: 50,
+  seriesPerMetricMax,
   seriesPerEntityMax: 2_000,
   slowOperationsMax: 50,
   failedSpansMax: 200,

@@ -120,7 +120,8 @@ function serviceSummaries(observed: Observed): ServiceSummary[] {
     addTo(callees, dependency.source, dependency.target);
   }
   const seriesByEntity = groupBy(observed.summaries, (series) => series.key.entity);
-  const served = observed.durations.filter((row) => row.metric === derivedMetric.serverDuration);
+  // The row without attributes is the sum over all operations.
+  const served = observed.durations.filter((row) => row.metric === derivedMetric.serverDuration && row.attributes === "");
   const durationsByEntity = groupBy(served, (row) => row.entity);
   return observed.view.entities
     .filter((entity) => entity.type === "service")

@@ -97,7 +97,7 @@ async function replayShop(run: Run, progress: Progress): Promise<DrillCase[]> {
 }
 
 async function replayIncidents(file: string, dataDirectory: string): Promise<Incident[]> {
-  const app: App = await replay({ recording: readRecording(file), dataDirectory });
+  const app: App = await replay({ recording: readRecording(file), dataDirectory, webDirectory: null });
   try {
     return await readIncidents(app.ports.events);
   } finally {

@@ -1,15 +1,13 @@
 /** `headwater incidents`: what is and was wrong, newest first. */
-import { createClient } from "../../client/client.ts";
+import { type ApiAddress, apiClient } from "./api-client.ts";
 import { type OutputFormat, print } from "./output.ts";
 
-export interface IncidentsOptions {
-  readonly baseUrl: string;
-  readonly token: string | null;
+export interface IncidentsOptions extends ApiAddress {
   readonly format: OutputFormat;
 }
 
 export async function runIncidents(options: IncidentsOptions): Promise<void> {
-  const client = createClient({ baseUrl: options.baseUrl, ...(options.token === null ? {} : { token: options.token }) });
+  const client = apiClient(options);
   const { items } = await client.call("incidents", { query: { limit: 100 } });
   if (options.format === "json") {
     print(JSON.stringify({ items }));

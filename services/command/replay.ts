@@ -13,6 +13,8 @@ export interface ReplayOptions {
   readonly recording: Recording;
   /** An empty directory for the run's data. */
   readonly dataDirectory: string;
+  /** The built page, where somebody wants to look at the result; null serves the API alone. */
+  readonly webDirectory: string | null;
 }
 
 /**
@@ -29,7 +31,7 @@ export async function replay(options: ReplayOptions): Promise<App> {
     window: { ...labSpec(options.dataDirectory).window, windowMs: header.windowMs },
     timeScale: header.timeScale,
   });
-  const app = await App.start({ config, platform, gatewayId: "replay", webDirectory: null });
+  const app = await App.start({ config, platform, gatewayId: "replay", webDirectory: options.webDirectory });
   try {
     for (const [index, body] of bodies.entries()) {
       clock.advanceTo(body.receivedAtMs);

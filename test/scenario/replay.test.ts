@@ -17,7 +17,7 @@ const settleMs = 1_000;
 async function verdictBytes(recording: Recording): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "headwater-replay-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  const app = await replay({ recording, dataDirectory: join(directory, "data") });
+  const app = await replay({ recording, dataDirectory: join(directory, "data"), webDirectory: null });
   try {
     const incidents = await readIncidents(app.ports.events);
     return canonicalJson(
