@@ -8,6 +8,8 @@ import { ascending, quantileOfSorted, spreadOf } from "./robust-statistics.ts";
 
 /** Without this many reference samples nothing is known of a series. */
 const referenceMin = 4;
+/** Stretches up to this length are sorted by insertion. */
+const insertionMax = 24;
 /** At most so many normal stretches are looked at. */
 const stretchesMax = 200;
 /** Normal stretches further out than this share of them are treated as past trouble, not as normal. */
@@ -104,8 +106,20 @@ export function deviationOf(
   };
 }
 
+/** Median of a stretch of finite values, by insertion: stretches are short, and this runs for each one of every series. */
 function stretchMedian(values: readonly number[], start: number, length: number): number {
-  return quantileOfSorted(ascending(values.slice(start, start + length)), 0.5);
+  if (length > insertionMax) return quantileOfSorted(ascending(values.slice(start, start + length)), 0.5);
+  const sorted: number[] = [];
+  for (let index = start; index < start + length; index += 1) {
+    const value = values[index] ?? 0;
+    let place = sorted.length;
+    while (place > 0 && (sorted[place - 1] ?? 0) > value) {
+      sorted[place] = sorted[place - 1] ?? 0;
+      place -= 1;
+    }
+    sorted[place] = value;
+  }
+  return quantileOfSorted(sorted, 0.5);
 }
 
 /** The stretch whose median lies furthest from the location. */

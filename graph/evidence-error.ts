@@ -12,6 +12,9 @@ import { percentText } from "./wording.ts";
 
 /** Normal calls without which a callee's loss of traffic means nothing. */
 const callsMin = 10;
+/** From this share of its callers on, a callee fails for all. */
+const commonCoverage = 0.75;
+const commonReason = 0.95;
 
 export interface ErrorContext {
   /** 0..1: the entity's own process has fallen silent. */
@@ -39,14 +42,11 @@ function moreAtOrigin(operations: readonly SnapshotOperation[]): number {
 }
 
 function failedHere(entity: string, spans: EntityView, view: SpanView): Contribution[] {
-  const own = [...spans.server, ...spans.internal];
-  return [
-    ...own.flatMap((operation) => failedOperation(entity, operation, { view, share: 1 })),
-    ...unexplained(entity, spans, view),
-  ].concat(spans.unresolved.flatMap((operation) => failedOperation(entity, operation, { view, share: 0.6 })));
+  const own = [...spans.server, ...spans.internal].flatMap((operation) => failedOperation(entity, operation, view));
+  return [...own, ...unexplained(entity, spans, view)];
 }
 
-function failedOperation(entity: string, operation: SnapshotOperation, options: { view: SpanView; share: number }): Contribution[] {
+function failedOperation(entity: string, operation: SnapshotOperation, view: SpanView): Contribution[] {
   const more = moreAtOrigin([operation]);
   if (more === 0) return [];
   const ratio = (interval: IntervalName): number => operation[interval].failedAtOrigin / Math.max(1, operation[interval].count);
@@ -56,11 +56,11 @@ function failedOperation(entity: string, operation: SnapshotOperation, options: 
       type: "entity",
       id: entity,
       channel: "errors",
-      amount: (options.share * more) / options.view.faultSeconds,
+      amount: more / view.faultSeconds,
       text: `${percentText(ratio("abnormal"))} of ${operation.operation} failed here (before: ${percentText(ratio("normal"))})${exception}`,
       evidence: [operation.id, ...operation.examples.map((example) => `span:${example}`)],
       onsetMs: null,
-      kind: operation.side === "client" ? "dependency-external" : "code-error",
+      kind: "code-error",
     },
   ];
 }
@@ -96,8 +96,9 @@ function failedBetween(view: EdgeView, all: SpanView, context: ErrorContext): Co
   if (more === 0) return [];
   const { edge, operations } = view;
   const amount = more / all.faultSeconds;
-  const coverage = failureCoverage(view, all);
-  const reason = calleeReason(view, all, context);
+  const { coverage, callers } = failureCoverage(view, all);
+  // Several callers that fail alike have only the callee in common.
+  const reason = Math.max(calleeReason(view, all, context), callers > 1 && coverage >= commonCoverage ? commonReason : 0);
   const own = Math.max(context.saturationOf(edge.source), context.changedOf(edge.source));
   const callee = coverage * (0.3 + 0.7 * reason) * (1 - 0.5 * own * (1 - reason));
   const caller = Math.min(1, 0.7 * (1 - reason) * (1 - coverage * 0.4) + 0.6 * own * (1 - reason));
@@ -120,15 +121,16 @@ function calleeKind(callee: string, view: SpanView, context: ErrorContext): Faul
 }
 
 /** How many of the callee's callers see it fail, as a share of the worst; 1 when it has one caller only. */
-function failureCoverage(view: EdgeView, all: SpanView): number {
+function failureCoverage(view: EdgeView, all: SpanView): { coverage: number; callers: number } {
   const ratio = (edge: EdgeView): number => {
     const calls = totalOf(edge.operations, "abnormal", "count");
     return calls === 0 ? 0 : moreAtOrigin(edge.operations) / calls;
   };
   const used = all.arriving(view.edge.target).filter((edge) => totalOf(edge.operations, "abnormal", "count") >= 3 || edge === view);
   const worst = Math.max(...used.map(ratio));
-  if (!(worst > 0)) return 1;
-  return sumSorted(used.map((edge) => Math.min(1, (2 * ratio(edge)) / worst))) / used.length;
+  if (!(worst > 0)) return { coverage: 1, callers: used.length };
+  const coverage = sumSorted(used.map((edge) => Math.min(1, (2 * ratio(edge)) / worst))) / used.length;
+  return { coverage, callers: used.length };
 }
 
 function sendsSpans(entity: string, view: SpanView): boolean {

@@ -1,8 +1,9 @@
 /** Time that an entity adds itself: its own work, and calls that it began to make more often. Channel `latency`. */
+import { compareCodeUnits } from "../contract/canonical.ts";
 import type { SnapshotOperation } from "../contract/evidence.ts";
 import type { Contribution } from "./contribution.ts";
 import { sumSorted } from "./robust-statistics.ts";
-import { type EdgeView, type EntityView, excessNs, ownTimesOf, type SpanView, totalOf, typicalOf } from "./span-view.ts";
+import { type EdgeView, type EntityView, excessNs, type IntervalName, ownTimesOf, type SpanView, totalOf, typicalOf } from "./span-view.ts";
 import { nsText, numberText } from "./wording.ts";
 
 /** Calls per request stray with the mix of operations; less than this share more is no change of behaviour. */
@@ -19,10 +20,36 @@ export function ownTimeContributions(view: SpanView): Contribution[] {
 }
 
 function ownWork(entity: string, spans: EntityView, view: SpanView): Contribution[] {
-  const operations = [...spans.server, ...spans.internal];
-  if (operations.some((operation) => ownTimesOf(operation) !== null))
-    return operations.flatMap((operation) => ownTime(entity, operation, view));
-  return withoutChildren(entity, spans, view);
+  const operations = [...spans.server, ...spans.internal].filter(({ normal, abnormal }) => normal.count > 0 && abnormal.count > 0);
+  const known = [...operations.flatMap((operation) => ownTime(entity, operation, view)), ...newWork(entity, spans, view)];
+  // Own times come from sampled traces: a rare operation may have none, and then only the difference tells.
+  if (operations.every((operation) => ownTimesOf(operation) !== null)) return known;
+  const difference = withoutChildren(entity, spans, view);
+  const total = (items: readonly Contribution[]): number => sumSorted(items.map((item) => item.amount));
+  return total(difference) > total(known) ? difference : known;
+}
+
+/** Internal operations that never ran before, less those that no longer run: renaming one adds no time. */
+function newWork(entity: string, spans: EntityView, view: SpanView): Contribution[] {
+  const began = spans.internal.filter((operation) => operation.normal.count === 0);
+  const ended = spans.internal.filter((operation) => operation.abnormal.count === 0);
+  const busy = (operations: readonly SnapshotOperation[], interval: IntervalName): number =>
+    (totalOf(operations, interval, "count") * (typicalOf(operations, interval) ?? 0)) / 1e9;
+  const added = busy(began, "abnormal") / view.faultSeconds - busy(ended, "normal") / view.normalSeconds;
+  if (!(added > 0)) return [];
+  const names = [...new Set(began.map((operation) => operation.operation))].sort(compareCodeUnits).slice(0, 3).join(", ");
+  return [
+    {
+      type: "entity",
+      id: entity,
+      channel: "latency",
+      amount: added,
+      text: `spends ${nsText(typicalOf(began, "abnormal") ?? 0)} each in ${names}, which did not happen before`,
+      evidence: began.map((operation) => operation.id),
+      onsetMs: null,
+      kind: "code-slow",
+    },
+  ];
 }
 
 function ownTime(entity: string, operation: SnapshotOperation, view: SpanView): Contribution[] {
@@ -35,13 +62,18 @@ function ownTime(entity: string, operation: SnapshotOperation, view: SpanView): 
       type: "entity",
       id: entity,
       channel: "latency",
-      amount: ((operation.abnormal.count / view.faultSeconds) * excess) / 1e9,
+      amount: (((operation.abnormal.count / view.faultSeconds) * excess) / 1e9) * notBecauseOfCalls(operation),
       text: `own time of ${operation.operation} rose from ${nsText(own.before.p50Ns)} to ${nsText(own.after.p50Ns)} (p95 ${nsText(own.before.p95Ns)} to ${nsText(own.after.p95Ns)})`,
       evidence: [operation.id],
       onsetMs: null,
       kind: "code-slow",
     },
   ];
+}
+
+/** Requests that failed because a call failed spend their own time on trying again and giving up; that share is not counted. */
+function notBecauseOfCalls({ abnormal }: SnapshotOperation): number {
+  return 1 - Math.min(1, Math.max(0, abnormal.failed - abnormal.failedAtOrigin) / Math.max(1, abnormal.count));
 }
 
 /** Where no child spans are known: server time less what the calls below may have added. */

@@ -1,4 +1,5 @@
 /** A process that stopped reporting, and whether anybody missed it. Channel `silence`. */
+import { compareCodeUnits } from "../contract/canonical.ts";
 import type { EvidenceSnapshot } from "../contract/evidence.ts";
 import type { Contribution } from "./contribution.ts";
 import type { Split } from "./deviation.ts";
@@ -55,7 +56,7 @@ function missed(entity: string, spans: SpanView): boolean {
 
 function contributionOf(entity: string, silences: readonly Silence[], amount: number): Contribution {
   const since = Math.min(...silences.map((silence) => silence.sinceMs));
-  const named = silences.map((silence) => seriesText(silence.series)).sort()[0] ?? "";
+  const named = silences.map((silence) => seriesText(silence.series)).sort(compareCodeUnits)[0] ?? "";
   const others = silences.length > 1 ? ` and ${silences.length - 1} more` : "";
   return {
     type: "entity",

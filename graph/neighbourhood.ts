@@ -141,6 +141,9 @@ function allEntities(snapshot: EvidenceSnapshot, fold: (id: string) => string): 
   for (const item of [...snapshot.series, ...snapshot.operations, ...snapshot.templates, ...snapshot.events]) {
     if (!declared.has(item.entity)) named.add(fold(item.entity));
   }
+  for (const symptom of snapshot.symptoms) named.add(fold(symptom.entity));
+  for (const { target } of snapshot.events) if (target !== null) named.add(fold(target));
+  for (const { callee } of snapshot.operations) if (callee !== null) named.add(fold(callee));
   for (const dependency of snapshot.dependencies) {
     named.add(fold(dependency.source));
     named.add(fold(dependency.target));

@@ -24,15 +24,16 @@ import { logContributions } from "./evidence-log.ts";
 import { internalContributions, loadContributions, saturationOf } from "./evidence-metric.ts";
 import { ownTimeContributions } from "./evidence-own-time.ts";
 import { silenceViewOf } from "./evidence-silence.ts";
+import { unresolvedContributions } from "./evidence-unresolved.ts";
 import { failsMore, metricViewOf } from "./metric-view.ts";
 import { neighbourhoodOf } from "./neighbourhood.ts";
 import { relevanceOf } from "./relevance.ts";
 import { causeSentence, inconclusiveSentence } from "./sentence.ts";
 import { spanViewOf, totalOf } from "./span-view.ts";
-import { scaleOf, weigh } from "./weigh.ts";
+import { damageOf, scaleOf, weigh } from "./weigh.ts";
 
 /** A first candidate below this score rests on nothing that deviates. */
-const scoreMin = 0.05;
+const scoreMin = 0.1;
 
 /** Ranks every entity, dependency and change of the snapshot as the cause. Never throws for any snapshot its schema allows. */
 export function rankCauses(snapshot: EvidenceSnapshot): RankResult {
@@ -88,6 +89,7 @@ function judge(snapshot: EvidenceSnapshot): Judgement {
       saturationOf: saturation,
       changedOf: (entity) => changeOf(entity)?.weight ?? 0,
     }),
+    ...unresolvedContributions({ view: spans, neighbourhood, silenceOf: silence.silenceOf }),
     ...silence.contributions,
     ...internalContributions(metrics),
     ...externalContributions(metrics, {
@@ -102,6 +104,11 @@ function judge(snapshot: EvidenceSnapshot): Judgement {
   ];
   const evidence = byCandidate([...contributions, ...hostContributions(neighbourhood, byCandidate(contributions))]);
   const scale = scaleOf(snapshot, { neighbourhood, spans, metrics });
-  const weighed = weigh(evidence, { neighbourhood, scale, relevanceOf: relevanceOf(snapshot, neighbourhood) });
+  const weighed = weigh(evidence, {
+    neighbourhood,
+    scale,
+    damage: damageOf(snapshot, { neighbourhood, spans, metrics, scale }),
+    relevanceOf: relevanceOf(snapshot, neighbourhood),
+  });
   return { neighbourhood, metrics, spans, evidence, weighed, changes, changeOf, saturationOf: saturation };
 }

@@ -1,4 +1,5 @@
 /** The first line of page and report: what broke first, how that shows, what changed, who is hurt. */
+import { compareCodeUnits } from "../contract/canonical.ts";
 import type { EvidenceSnapshot } from "../contract/evidence.ts";
 import type { FaultKind, RankedCandidate } from "../contract/verdict.ts";
 import type { WeighedChange } from "./evidence-change.ts";
@@ -48,7 +49,7 @@ function changeText(change: WeighedChange | null): string {
 }
 
 function hurtText(cause: string, snapshot: EvidenceSnapshot): string {
-  const hurt = [...new Set(snapshot.symptoms.map((symptom) => symptom.entity))].filter((entity) => entity !== cause).sort();
+  const hurt = [...new Set(snapshot.symptoms.map((symptom) => symptom.entity))].filter((entity) => entity !== cause).sort(compareCodeUnits);
   if (hurt.length === 0) return "";
   const named = hurt.slice(0, 3).join(", ");
   const more = hurt.length > 3 ? ` and ${hurt.length - 3} more` : "";

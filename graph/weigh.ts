@@ -3,13 +3,13 @@
  * the channel's total, damped by what would be nothing worth mentioning there, so that a quiet channel has no voice.
  */
 import type { EvidenceSnapshot } from "../contract/evidence.ts";
-import { amountOf, type Channel, type Contribution, candidateKey, channels } from "./contribution.ts";
+import { amountOf, type Channel, type Contribution, channels } from "./contribution.ts";
 import { explainedShare, strongestBelow } from "./explain-away.ts";
-import { firstHand, type MetricView } from "./metric-view.ts";
+import { firstHand, gateOf, type MetricView } from "./metric-view.ts";
 import type { Neighbourhood } from "./neighbourhood.ts";
-import { sumSorted } from "./robust-statistics.ts";
+import { saturate, sumSorted } from "./robust-statistics.ts";
 import { secondsPer } from "./scale-floor.ts";
-import { type SpanView, totalOf, typicalOf } from "./span-view.ts";
+import { excessNs, type SpanView, totalOf, typicalOf } from "./span-view.ts";
 
 const weights: Readonly<Record<Channel, number>> = {
   errors: 1,
@@ -41,6 +41,66 @@ export interface Scale {
   readonly requestsPerSecond: number;
   /** Requests in flight on average. */
   readonly busy: number;
+}
+
+/** How much each of the two channels of damage counts, by what the symptoms themselves show; 1 where they show nothing. */
+export interface Damage {
+  readonly errors: number;
+  readonly latency: number;
+}
+
+/** Slowness that no symptom feels, and failures that none passes on, keep this much of their weight. */
+const unfeltWeight = 0.3;
+
+/** Whether the symptoms fail or are slow. Both weigh 1 where no symptom has spans or series of its own. */
+export function damageOf(
+  snapshot: EvidenceSnapshot,
+  context: { neighbourhood: Neighbourhood; spans: SpanView; metrics: MetricView; scale: Scale },
+): Damage {
+  const entities = [...new Set(snapshot.symptoms.map((symptom) => context.neighbourhood.fold(symptom.entity)))];
+  const errors = entities.map((entity) => failedMore(entity, context));
+  const latency = entities.map((entity) => slowedBy(entity, context));
+  const weight = (felt: number, half: number): number => unfeltWeight + (1 - unfeltWeight) * Math.min(1, 2 * saturate(felt, half));
+  const feltErrors = Math.max(0, ...errors);
+  const feltLatency = Math.max(0, ...latency);
+  if (feltErrors === 0 && feltLatency === 0) return { errors: 1, latency: 1 };
+  return {
+    errors: weight(feltErrors, halfOf("errors", context.scale)),
+    latency: weight(feltLatency, halfOf("latency", context.scale)),
+  };
+}
+
+interface DamageContext {
+  readonly spans: SpanView;
+  readonly metrics: MetricView;
+}
+
+/** Failed requests per second that a symptom did not have before. */
+function failedMore(entity: string, { spans, metrics }: DamageContext): number {
+  const server = spans.entities.get(entity)?.server ?? [];
+  const before = totalOf(server, "normal", "count");
+  if (before > 0) {
+    const usual = (totalOf(server, "normal", "failed") / before) * totalOf(server, "abnormal", "count");
+    return Math.max(0, totalOf(server, "abnormal", "failed") - usual) / spans.faultSeconds;
+  }
+  const all = firstHand((metrics.entities.get(entity) ?? []).filter(({ series }) => series.statistic === "error_ratio"));
+  const added = all
+    .filter(({ deviation }) => deviation.z > 0)
+    .map(({ deviation }) => gateOf(deviation.z) * (deviation.after - deviation.before));
+  return Math.max(0, ...added) * metricFlow(metrics, entity).requestsPerSecond;
+}
+
+/** Busy seconds per second that a symptom did not have before. */
+function slowedBy(entity: string, { spans, metrics }: DamageContext): number {
+  const server = spans.entities.get(entity)?.server ?? [];
+  if (totalOf(server, "normal", "count") > 0) {
+    return sumSorted(server.map((one) => (one.abnormal.count * excessNs(one.normal, one.abnormal)) / 1e9)) / spans.faultSeconds;
+  }
+  const all = firstHand((metrics.entities.get(entity) ?? []).filter(({ series }) => series.kind === "latency"));
+  const added = all
+    .filter(({ deviation }) => deviation.z > 0)
+    .map(({ series, deviation }) => gateOf(deviation.z) * (deviation.after - deviation.before) * (secondsPer(series.unit) ?? 1));
+  return Math.max(0, ...added) * metricFlow(metrics, entity).requestsPerSecond;
 }
 
 /** Flow and busy time at the symptoms, or at the busiest entity where no symptom has any. */
@@ -97,9 +157,9 @@ const explainedOfAll = 0.4;
 /** Scores of all candidates with evidence, by candidate key, before changes. */
 export function weigh(
   evidence: ReadonlyMap<string, readonly Contribution[]>,
-  context: { neighbourhood: Neighbourhood; scale: Scale; relevanceOf: (key: string) => number },
+  context: { neighbourhood: Neighbourhood; scale: Scale; damage: Damage; relevanceOf: (key: string) => number },
 ): Map<string, Weighed> {
-  const shares = sharesOf(evidence, context.scale);
+  const shares = sharesOf(evidence, context.scale, context.damage);
   const first = entityScores(
     evidence,
     shares,
@@ -153,13 +213,21 @@ function entityScores(
   return scores;
 }
 
+function feltOf(channel: Channel, damage: Damage): number {
+  return channel === "errors" || channel === "latency" ? damage[channel] : 1;
+}
+
 function halfOf(channel: Channel, scale: Scale): number {
   if (channel === "errors") return Math.max(errorShare * scale.requestsPerSecond, 1e-9);
   if (channel === "latency") return Math.max(latencyShare * scale.busy, 1e-9);
   return strengthHalf[channel];
 }
 
-function sharesOf(evidence: ReadonlyMap<string, readonly Contribution[]>, scale: Scale): Map<string, Record<Channel, number>> {
+function sharesOf(
+  evidence: ReadonlyMap<string, readonly Contribution[]>,
+  scale: Scale,
+  damage: Damage,
+): Map<string, Record<Channel, number>> {
   const shares = new Map<string, Record<Channel, number>>();
   for (const key of evidence.keys())
     shares.set(key, { errors: 0, latency: 0, internal: 0, saturation: 0, logs: 0, events: 0, silence: 0, load: 0 });
@@ -169,13 +237,8 @@ function sharesOf(evidence: ReadonlyMap<string, readonly Contribution[]>, scale:
     if (total === 0) continue;
     for (const { key, amount } of amounts) {
       const share = shares.get(key);
-      if (share !== undefined) share[channel] = amount / (total + halfOf(channel, scale));
+      if (share !== undefined) share[channel] = (amount / (total + halfOf(channel, scale))) * feltOf(channel, damage);
     }
   }
   return shares;
-}
-
-/** The key under which `weigh` answers for an entity. */
-export function entityKey(id: string): string {
-  return candidateKey("entity", id);
 }

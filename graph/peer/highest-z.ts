@@ -4,7 +4,9 @@ import type { ScoredCandidate } from "../case/score.ts";
 import { entitiesScored } from "./peer.ts";
 
 const referenceMin = 3;
-const deviationMin = 1e-9;
+/** A constant series would be infinitely abnormal at its first flicker. */
+const deviationMin = 0.001;
+const relativeDeviationMin = 0.01;
 
 /** Entities by their largest |z| over all series of their own. */
 export function highestZ(snapshot: EvidenceSnapshot): ScoredCandidate[] {
@@ -27,7 +29,7 @@ function largestZ(series: SnapshotSeries, snapshot: EvidenceSnapshot): number {
   if (before.length < referenceMin) return 0;
   const mean = before.reduce((sum, value) => sum + value, 0) / before.length;
   const variance = before.reduce((sum, value) => sum + (value - mean) * (value - mean), 0) / before.length;
-  const deviation = Math.max(Math.sqrt(variance), deviationMin);
+  const deviation = Math.max(Math.sqrt(variance), deviationMin, relativeDeviationMin * Math.abs(mean));
   const during = within(snapshot.fault.fromMs, snapshot.fault.toMs + 1);
   return Math.max(0, ...during.map((value) => Math.abs(value - mean) / deviation));
 }

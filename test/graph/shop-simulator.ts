@@ -129,7 +129,7 @@ export function drawSimShop(random: ShopRandom, count = 9): SimShop {
       })),
     };
   });
-  const entries = names.slice(0, entryCount).map((service) => ({ service, requestsPerSecond: random.between(8, 15) }));
+  const entries = names.slice(0, entryCount).map((service) => ({ service, requestsPerSecond: random.between(4, 6) }));
   return { services, entries, database: `postgresql@${random.name()}:5432`, cache: `redis@${random.name()}:6379` };
 }
 
@@ -226,8 +226,16 @@ export class ShopSimulation {
     this.#line(service.name, "INFO", `${operation.name} answered ${failure === null ? 200 : 500} in <number> ms`, at);
     const durationMs = at - startMs;
     this.run.spans.push({
-      ...{ entity: service.name, operation: operation.name, side: "server", callee: null, endMs: at, durationMs },
-      ...{ selfMs: ownMs, failed: failure !== null, origin, exception: failure },
+      entity: service.name,
+      operation: operation.name,
+      side: "server",
+      callee: null,
+      endMs: at,
+      durationMs,
+      selfMs: ownMs,
+      failed: failure !== null,
+      origin,
+      exception: failure,
     });
     return { durationMs, failure };
   }
@@ -242,14 +250,16 @@ export class ShopSimulation {
       failure = fault.name === "bad-flag" ? "ValidationError: the field is required" : "TypeError: cannot read properties of undefined";
     }
     this.run.spans.push({
-      ...{
-        entity: service.name,
-        operation: `process ${operation.name.slice(4)}`,
-        side: "internal",
-        callee: null,
-        endMs: startMs + durationMs,
-      },
-      ...{ durationMs, selfMs: durationMs, failed: failure !== null, origin: failure !== null, exception: failure },
+      entity: service.name,
+      operation: `process ${operation.name.slice(4)}`,
+      side: "internal",
+      callee: null,
+      endMs: startMs + durationMs,
+      durationMs,
+      selfMs: durationMs,
+      failed: failure !== null,
+      origin: failure !== null,
+      exception: failure,
     });
     return { durationMs, failure };
   }
@@ -257,8 +267,16 @@ export class ShopSimulation {
   #leaf(service: SimService, call: { name: string; callee: string; ms: number; at: number }): number {
     const durationMs = call.ms * this.#noise();
     this.run.spans.push({
-      ...{ entity: service.name, operation: call.name, side: "client", callee: call.callee, endMs: call.at + durationMs, durationMs },
-      ...{ selfMs: durationMs, failed: false, origin: false, exception: null },
+      entity: service.name,
+      operation: call.name,
+      side: "client",
+      callee: call.callee,
+      endMs: call.at + durationMs,
+      durationMs,
+      selfMs: durationMs,
+      failed: false,
+      origin: false,
+      exception: null,
     });
     return durationMs;
   }
@@ -272,15 +290,16 @@ export class ShopSimulation {
         pool.waits.push({ fromMs: startMs, toMs: startMs + waitedMs });
         const failure = "PoolTimeoutError: no database connection became free";
         this.run.spans.push({
-          ...{
-            entity: service.name,
-            operation: "pool.acquire",
-            side: "internal",
-            callee: null,
-            endMs: startMs + waitedMs,
-            durationMs: waitedMs,
-          },
-          ...{ selfMs: waitedMs, failed: true, origin: true, exception: failure },
+          entity: service.name,
+          operation: "pool.acquire",
+          side: "internal",
+          callee: null,
+          endMs: startMs + waitedMs,
+          durationMs: waitedMs,
+          selfMs: waitedMs,
+          failed: true,
+          origin: true,
+          exception: failure,
         });
         return { durationMs: waitedMs, failure };
       }
@@ -317,8 +336,16 @@ export class ShopSimulation {
       }
     }
     this.run.spans.push({
-      ...{ entity: service.name, operation: call.operation, side: "client", callee: call.callee, endMs: startMs + durationMs, durationMs },
-      ...{ selfMs: durationMs, failed: failure !== null, origin, exception: failure },
+      entity: service.name,
+      operation: call.operation,
+      side: "client",
+      callee: call.callee,
+      endMs: startMs + durationMs,
+      durationMs,
+      selfMs: durationMs,
+      failed: failure !== null,
+      origin,
+      exception: failure,
     });
     return { durationMs, failure };
   }

@@ -22,8 +22,8 @@ export function drawShopCase(fault: FaultName, seed: number): ShopDraw {
 }
 
 function attempt(name: FaultName, random: ShopRandom): ShopDraw | null {
-  const shop = drawSimShop(random, random.integer(6, 10));
-  const onsetMs = random.integer(45, 75) * 1_000 + random.integer(0, 999);
+  const shop = drawSimShop(random, 9);
+  const onsetMs = random.integer(24, 32) * 1_000 + random.integer(0, 999);
   const fault = drawFault(random, shop, { name, atMs: onsetMs });
   if (fault === null) return null;
   const askedMs = onsetMs + random.integer(10, 16) * 1_000;
@@ -135,7 +135,11 @@ function snapshotOf(random: ShopRandom, shop: SimShop, gathered: Gathered): Evid
   for (const span of run.spans)
     if (span.callee !== null) pairs.set(dependencyId(span.entity, span.callee), { source: span.entity, target: span.callee });
   const services = shop.services.map((service) => ({
-    ...{ id: service.name, type: "service" as const, alias: null, host: service.host, zone: null },
+    id: service.name,
+    type: "service" as const,
+    alias: null,
+    host: service.host,
+    zone: null,
     entry: shop.entries.some((entry) => entry.service === service.name),
   }));
   const stores = [shop.database, shop.cache].map((id) => ({
@@ -209,8 +213,14 @@ function operationsOf(spans: readonly SimSpan[], times: Gathered["times"]): Snap
       all.filter((span) => span.endMs >= interval.fromMs && span.endMs < interval.toMs);
     const abnormal = within(times.fault);
     return {
-      ...{ id: `operation:${id}`, entity: first.entity, operation: first.operation, side: first.side, callee: first.callee },
-      ...{ normal: statistics(within(times.normal)), abnormal: statistics(abnormal), examples: [] },
+      id: `operation:${id}`,
+      entity: first.entity,
+      operation: first.operation,
+      side: first.side,
+      callee: first.callee,
+      normal: statistics(within(times.normal)),
+      abnormal: statistics(abnormal),
+      examples: [],
       exception: abnormal.find((span) => span.origin)?.exception ?? null,
     };
   });
@@ -243,7 +253,13 @@ function durationSeries(spans: readonly SimSpan[], toMs: number): SnapshotSeries
   return [...grouped(tagged, (item) => `${item.span.entity}|${item.metric}|${item.attributes}`).values()].flatMap((items) => {
     const first = items[0];
     if (first === undefined) return [];
-    const windows = grouped(items, (item) => String(Math.floor(item.span.endMs / 1_000) * 1_000));
+    const windows = new Map<number, typeof items>();
+    for (const item of items) {
+      const at = Math.floor(item.span.endMs / 1_000) * 1_000;
+      const list = windows.get(at);
+      if (list === undefined) windows.set(at, [item]);
+      else list.push(item);
+    }
     const points = {
       rate: new Map<number, number>(),
       error_ratio: new Map<number, number>(),
@@ -251,12 +267,12 @@ function durationSeries(spans: readonly SimSpan[], toMs: number): SnapshotSeries
       p95: new Map<number, number>(),
     };
     for (const [at, list] of windows) {
-      if (Number(at) >= toMs) continue;
+      if (at >= toMs) continue;
       const durations = list.map((item) => item.span.durationMs / 1_000).sort((left, right) => left - right);
-      points.rate.set(Number(at), list.length);
-      points.error_ratio.set(Number(at), list.filter((item) => item.span.failed).length / list.length);
-      points.p50.set(Number(at), quantile(durations, 0.5));
-      points.p95.set(Number(at), quantile(durations, 0.95));
+      points.rate.set(at, list.length);
+      points.error_ratio.set(at, list.filter((item) => item.span.failed).length / list.length);
+      points.p50.set(at, quantile(durations, 0.5));
+      points.p95.set(at, quantile(durations, 0.95));
     }
     return (["rate", "error_ratio", "p50", "p95"] as const).map((statistic) =>
       series({ entity: first.span.entity, metric: first.metric, statistic, attributes: first.attributes }, points[statistic]),
@@ -330,12 +346,13 @@ function templatesOf(gathered: Gathered): EvidenceSnapshot["templates"] {
     const within = (interval: { fromMs: number; toMs: number }): number =>
       lines.filter((line) => line.atMs >= interval.fromMs && line.atMs < interval.toMs).length;
     return {
-      ...{ id: `template:${id}`, entity: first?.entity ?? "", text: first?.text ?? "", severity: first?.severity ?? "INFO" },
-      ...{
-        normalCount: within(times.normal),
-        abnormalCount: within(times.fault),
-        firstSeenMs: Math.round(Math.min(...lines.map((line) => line.atMs))),
-      },
+      id: `template:${id}`,
+      entity: first?.entity ?? "",
+      text: first?.text ?? "",
+      severity: first?.severity ?? "INFO",
+      normalCount: within(times.normal),
+      abnormalCount: within(times.fault),
+      firstSeenMs: Math.round(Math.min(...lines.map((line) => line.atMs))),
     };
   });
 }

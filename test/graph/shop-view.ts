@@ -1,7 +1,7 @@
 /** The same incident seen through worse eyes: what other installations lack or get wrong. */
-import type { EvidenceSnapshot } from "../../contract/evidence.ts";
+import type { EvidenceSnapshot, SpanStatistics } from "../../contract/evidence.ts";
 
-export const views = ["full", "no-own-time", "no-callees", "metrics-only", "late", "no-gauges"] as const;
+export const views = ["full", "no-own-time", "sampled", "no-callees", "metrics-only", "late", "no-gauges"] as const;
 export type View = (typeof views)[number];
 
 /** A snapshot without what the view lacks. */
@@ -16,6 +16,15 @@ export function seenThrough(snapshot: EvidenceSnapshot, view: View): EvidenceSna
           ...operation,
           normal: { ...operation.normal, selfP50Ns: null, selfP95Ns: null },
           abnormal: { ...operation.abnormal, selfP50Ns: null, selfP95Ns: null },
+        })),
+      };
+    case "sampled":
+      return {
+        ...snapshot,
+        operations: snapshot.operations.map((operation) => ({
+          ...operation,
+          normal: sampled(operation.normal),
+          abnormal: sampled(operation.abnormal),
         })),
       };
     case "no-callees":
@@ -33,4 +42,9 @@ export function seenThrough(snapshot: EvidenceSnapshot, view: View): EvidenceSna
     case "no-gauges":
       return { ...snapshot, series: snapshot.series.filter((series) => series.scope !== "internal" || series.kind === "log") };
   }
+}
+
+/** Own times are known of one trace in four, and of too few they are not told. */
+function sampled(statistics: SpanStatistics): SpanStatistics {
+  return statistics.count >= 20 ? statistics : { ...statistics, selfP50Ns: null, selfP95Ns: null };
 }
