@@ -8,6 +8,8 @@ import { nsText, numberText } from "./wording.ts";
 
 /** Calls per request stray with the mix of operations; less than this share more is no change of behaviour. */
 const fanOutSlack = 0.5;
+/** Part of the own time that is believed although requests less their calls did not become slower. */
+const overlapShare = 0.25;
 /** Requests without which calls per request mean nothing. */
 const requestsMin = 10;
 
@@ -22,11 +24,15 @@ export function ownTimeContributions(view: SpanView): Contribution[] {
 function ownWork(entity: string, spans: EntityView, view: SpanView): Contribution[] {
   const operations = [...spans.server, ...spans.internal].filter(({ normal, abnormal }) => normal.count > 0 && abnormal.count > 0);
   const known = [...operations.flatMap((operation) => ownTime(entity, operation, view)), ...newWork(entity, spans, view)];
-  // Own times come from sampled traces: a rare operation may have none, and then only the difference tells.
-  if (operations.every((operation) => ownTimesOf(operation) !== null)) return known;
+  const total = sumSorted(known.map((item) => item.amount));
   const difference = withoutChildren(entity, spans, view);
-  const total = (items: readonly Contribution[]): number => sumSorted(items.map((item) => item.amount));
-  return total(difference) > total(known) ? difference : known;
+  const left = sumSorted(difference.map((item) => item.amount));
+  // Own times come from sampled traces: a rare operation may have none, and then only the difference tells.
+  const complete = operations.every((operation) => ownTimesOf(operation) !== null);
+  if (!complete && left > total) return difference;
+  // Spans that lie beside a call instead of around it count waiting as work; requests as a whole did not gain that much.
+  const kept = total === 0 ? 1 : Math.max(overlapShare, Math.min(1, left / total));
+  return known.map((item) => ({ ...item, amount: item.amount * kept }));
 }
 
 /** Internal operations that never ran before, less those that no longer run: renaming one adds no time. */

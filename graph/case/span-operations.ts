@@ -18,11 +18,19 @@ export interface CaseSpan {
 const calleeShare = 0.9;
 const callsMin = 3;
 const examplesMax = 5;
+/** Beside more calls than this, a span keeps its whole duration: looking at all pairs would take too long. */
+const besideMax = 200;
 
 interface Node {
   readonly span: CaseSpan;
   readonly parent: Node | null;
   readonly children: Node[];
+}
+
+/** A stretch of time, ns. */
+interface Stretch {
+  readonly from: number;
+  readonly to: number;
 }
 
 interface Group {
@@ -165,21 +173,36 @@ function statisticsOf(nodes: readonly Node[]): SpanStatistics {
   };
 }
 
-/** Duration less the time that children cover, overlaps counted once. */
+/**
+ * Duration less the time that children cover, overlaps counted once. Asynchronous code puts its calls beside its own spans,
+ * so the time of calls to others with the same parent is not an inner span's own either.
+ */
 function ownNs(node: Node): number {
-  const start = node.span.startNs;
-  const end = start + node.span.durationNs;
-  const parts = node.children
-    .map((child) => ({ from: Math.max(start, child.span.startNs), to: Math.min(end, child.span.startNs + child.span.durationNs) }))
+  const { startNs, durationNs } = node.span;
+  const beside =
+    node.parent === null || node.parent.span.entity !== node.span.entity ? [] : callsOf(node.parent).filter((one) => one !== node);
+  const covering = [...node.children, ...(beside.length > besideMax ? [] : beside)];
+  const parts = covering
+    .map(
+      ({ span }): Stretch => ({
+        from: Math.max(startNs, span.startNs),
+        to: Math.min(startNs + durationNs, span.startNs + span.durationNs),
+      }),
+    )
     .filter((part) => part.to > part.from)
     .sort((left, right) => left.from - right.from);
   let covered = 0;
-  let reached = start;
+  let reached = startNs;
   for (const part of parts) {
     covered += Math.max(0, part.to - Math.max(part.from, reached));
     reached = Math.max(reached, part.to);
   }
-  return Math.max(0, node.span.durationNs - covered);
+  return Math.max(0, durationNs - covered);
+}
+
+/** Children that call another entity. */
+function callsOf(node: Node): Node[] {
+  return node.children.filter((child) => child.span.entity === node.span.entity && calleeOf(child) !== null);
 }
 
 function invocationsOf(operations: readonly SnapshotOperation[]): SnapshotInvocations[] {

@@ -23,7 +23,8 @@ export function blindSpots(input: BlindSpotInput): BlindSpot[] {
   const withSpans = new Set(operations.filter(({ side }) => side !== "internal").map(({ entity }) => entity));
   const withSeries = new Set(series.map(({ entity }) => entity));
   const services = graph.entities.filter(({ type }) => type === "service");
-  const learning = input.stored.filter(({ state }) => state === "learning").length;
+  // A series' state is that of now, which depends on how far the store has come; the band of its last sample is that of the time asked for.
+  const learning = input.stored.filter(({ samples }) => samples.at(-1)?.lower === null).length;
   const otlp = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318";
   return [
     ...spotOf(ids(services.filter(({ id }) => !withSpans.has(id))), (names) => ({

@@ -12,6 +12,8 @@ export interface SimCall {
   readonly probability: number;
   readonly required: boolean;
   readonly timeoutMs: number;
+  /** Further attempts after a refused connection. */
+  readonly retriesMax: number;
 }
 
 export interface SimOperation {
@@ -124,6 +126,7 @@ export function drawSimShop(random: ShopRandom, count = 9): SimShop {
             operation: random.pick(operations[call.to] ?? []),
             probability: call.probability,
             required: call.required,
+            retriesMax: random.chance(0.3) ? 1 : 0,
             timeoutMs: 1_000 + 300 * Math.max(0, layerCount - 1 - (layers[index] ?? 0)),
           })),
       })),
@@ -139,6 +142,8 @@ interface Outcome {
 }
 
 const acquireWaitMs = 700;
+const retryAfterMs = 20;
+const refused = "CallConnectionError: connection refused";
 
 /** Plays the shop from 0 to `toMs`. */
 export class ShopSimulation {
@@ -213,8 +218,14 @@ export class ShopSimulation {
     for (const call of operation.calls) {
       if (failure !== null) break;
       if (!this.#random.chance(call.probability)) continue;
-      const outcome = this.#call(service, call, at);
+      let outcome = this.#call(service, call, at);
       at += outcome.durationMs;
+      if (outcome.failure === refused && call.retriesMax > 0) {
+        ownMs += retryAfterMs;
+        at += retryAfterMs;
+        outcome = this.#call(service, call, at);
+        at += outcome.durationMs;
+      }
       if (outcome.failure !== null && call.required) failure = outcome.failure;
       else if (outcome.failure !== null) this.#line(service.name, "WARN", "call failed, going on without its answer", at);
     }
@@ -322,7 +333,7 @@ export class ShopSimulation {
     let origin = false;
     if (fault?.name === "crash") {
       durationMs = hop;
-      failure = "CallConnectionError: connection refused";
+      failure = refused;
       origin = true;
     } else {
       const delayMs = fault?.name === "slow-dependency" && fault.caller === service.name ? fault.magnitude : 0;

@@ -124,6 +124,19 @@ describe("a case folder", () => {
   });
 });
 
+test("a span that lies beside a call instead of around it does not count the waiting as its own work", async () => {
+  await put("case.json", JSON.stringify(header));
+  const rows = ["traceId,spanId,parentSpanId,entity,operation,startUnixNano,durationNs,status"];
+  for (let second = 1_000; second < 1_120; second += 1) {
+    const at = (offsetNs: number): string => String(BigInt(second) * 1_000_000_000n + BigInt(offsetNs));
+    rows.push(`t${second},a,,front,/*,${at(0)},100000000,`, `t${second},b,a,front,handle,${at(1_000_000)},98000000,`);
+    rows.push(`t${second},c,a,front,HTTP GET,${at(2_000_000)},90000000,`, `t${second},d,c,back,GET /x,${at(3_000_000)},88000000,`);
+  }
+  await put("spans.csv", rows.join("\n"));
+  const { snapshot } = await loadCase(directory);
+  expect(snapshot.operations.find((operation) => operation.operation === "handle")?.normal.selfP50Ns).toBe(8_000_000);
+});
+
 describe("a broken case folder says what is wrong and where", () => {
   test("when case.json is missing", async () => {
     expect(await refusal()).toContain("case.json: is missing");
