@@ -12,8 +12,9 @@ import { openDuckdbTelemetryStore } from "../store/duckdb/duckdb-telemetry-store
 import { openSqliteEventStore } from "../store/sqlite/sqlite-event-store.ts";
 import type { Api } from "./api/api.ts";
 import type { Gateway } from "./gateway/gateway.ts";
+import type { RecordedBody } from "./gateway/gateway-message.ts";
 import { openFilePartitionLog } from "./log/file-log.ts";
-import { buildPipeline, type Pipeline, type RecordedBody } from "./pipeline.ts";
+import { buildPipeline, type Pipeline } from "./pipeline.ts";
 import type { Platform } from "./platform.ts";
 import { openMemoryQueue } from "./queue/memory-queue.ts";
 

@@ -10,14 +10,6 @@ import { createRanking } from "./ranking/ranking.ts";
 import type { Stage } from "./stage.ts";
 import { createTopology } from "./topology/topology.ts";
 
-/** A body as the gateway took it, for recordings. */
-export interface RecordedBody {
-  readonly receivedAtMs: number;
-  readonly path: string;
-  readonly contentType: string;
-  readonly body: Uint8Array;
-}
-
 export interface Pipeline {
   /** In the order in which they start: readers before writers. */
   readonly stages: readonly Stage[];

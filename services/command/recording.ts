@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { brotliDecompressSync, constants, createBrotliCompress } from "node:zlib";
 import { z } from "zod";
 import { HeadwaterError } from "../../contract/error.ts";
-import type { RecordedBody } from "../pipeline.ts";
+import type { RecordedBody } from "../gateway/gateway-message.ts";
 
 const Header = z.object({
   recording: z.literal(1),

@@ -7,7 +7,7 @@ import { walkOtlp } from "../../native/otlp-walk.ts";
 import { readIncidents } from "../../services/command/incident-reader.ts";
 import { type Recording, readRecording } from "../../services/command/recording.ts";
 import { replay } from "../../services/command/replay.ts";
-import type { RecordedBody } from "../../services/pipeline.ts";
+import type { RecordedBody } from "../../services/gateway/gateway-message.ts";
 
 const fixtures = join(import.meta.dirname, "../fixture");
 const recordings = readdirSync(fixtures).filter((name) => name.endsWith(".br"));
