@@ -5,7 +5,7 @@
  *
  * --quiet    says nothing unless there is work to do
  * --force    builds again even when nothing changed
- * --servers  as root on Debian, also installs the real servers and the browser that tests use; else names what is missing
+ * --servers  as root on Debian, also installs the real servers, the browser and the Python that tests use; else names what is missing
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -148,12 +148,18 @@ function buildPage() {
   });
 }
 
-/** Real servers for tests. Never fails the set-up: a suite that lacks its server is skipped with this reason, and counted. */
+/** Debian leaves what a virtual environment needs out of its python3. */
+function makesEnvironments(python) {
+  return spawnSync(python, ["-c", "import venv, ensurepip"], { stdio: "ignore" }).status === 0;
+}
+
+/** Real servers, browser and Python for tests. Never fails the set-up: a suite that lacks its server is skipped with this reason, and counted. */
 function installServers() {
   const needed = [
     { name: "redis-server", present: () => existsSync("/usr/bin/redis-server") },
     { name: "postgresql", present: () => existsSync("/usr/lib/postgresql") && readdirSync("/usr/lib/postgresql").length > 0 },
     { name: "chromium", present: () => existsSync("/usr/bin/chromium") },
+    { name: "python3-venv", present: () => ["python3", "/usr/bin/python3"].some(makesEnvironments) },
   ];
   const missing = needed.filter((server) => !server.present()).map((server) => server.name);
   if (missing.length === 0) return;
