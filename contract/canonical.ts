@@ -48,6 +48,9 @@ export function hash32(text: string): number {
 /** Number of partitions of each ordered log, the same in both modes (design §4). */
 export const partitionCount = 16;
 
+/** Every partition's number. */
+export const allPartitions: readonly number[] = Array.from({ length: partitionCount }, (_, partition) => partition);
+
 /** The partition that owns a key. */
 export function partitionOf(key: string): number {
   return hash32(key) % partitionCount;

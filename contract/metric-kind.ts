@@ -57,7 +57,7 @@ const floors: { readonly [kind in MetricKind]?: { readonly [unit: string]: numbe
 
 /** The nature of a series of this metric and statistic. Pure; unknown names are `other`, external, without unit and floor. */
 export function metricKind(metric: string, statistic: Statistic): MetricNature {
-  const words = wordsOf(metric);
+  const words = metricWords(metric);
   const kind = kindOf(metric, words, statistic);
   const unit = unitOf(words, { kind, statistic });
   return {
@@ -69,8 +69,8 @@ export function metricKind(metric: string, statistic: Statistic): MetricNature {
   };
 }
 
-/** Words of a name: split where letters change case and at everything that is neither letter nor digit. */
-function wordsOf(metric: string): string[] {
+/** Words of a metric's name, in lower case: split where letters change case and at everything that is neither letter nor digit. */
+export function metricWords(metric: string): string[] {
   return metric
     .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
     .toLowerCase()

@@ -71,7 +71,7 @@ export function referenceOf(series: SnapshotSeries, split: Split): Points {
 }
 
 /** Samples among which the abnormal stretch is looked for. */
-export function searchedOf(series: SnapshotSeries, split: Split): Points {
+function searchedOf(series: SnapshotSeries, split: Split): Points {
   return pointsWithin(series, split.searchFromMs, split.fault.toMs + 1);
 }
 

@@ -56,7 +56,7 @@ function readNumberPoint(reader: ProtobufReader, metric: OtlpMetric): void {
     else if (reader.field === 3) point.at = reader.readTime();
     else if (reader.field === 4) point.value = reader.readDouble();
     else if (reader.field === 6) point.value = reader.readSfixed64();
-    else if (reader.field === 7) readAttribute(reader, point.attributes, null);
+    else if (reader.field === 7) readAttribute(reader, point.attributes);
     else if (reader.field === 8) point.flags = reader.readInt32();
     else reader.skip();
   }
@@ -68,7 +68,7 @@ function readHistogramPoint(reader: ProtobufReader, metric: OtlpMetric): void {
   while (reader.next()) {
     if (reader.field === 6) reader.readRepeatedFixed64(point.counts);
     else if (reader.field === 7) reader.readRepeatedDouble(point.bounds);
-    else if (reader.field === 9) readAttribute(reader, point.attributes, null);
+    else if (reader.field === 9) readAttribute(reader, point.attributes);
     else if (reader.field === 10) point.flags = reader.readInt32();
     else readCommon(reader, point);
   }
@@ -79,7 +79,7 @@ function readHistogramPoint(reader: ProtobufReader, metric: OtlpMetric): void {
 function readExponentialPoint(reader: ProtobufReader, metric: OtlpMetric): void {
   const point = emptyDistributionPoint();
   while (reader.next()) {
-    if (reader.field === 1) readAttribute(reader, point.attributes, null);
+    if (reader.field === 1) readAttribute(reader, point.attributes);
     else if (reader.field === 10) point.flags = reader.readInt32();
     else readCommon(reader, point);
   }
@@ -90,7 +90,7 @@ function readSummaryPoint(reader: ProtobufReader, metric: OtlpMetric): void {
   const point = emptyDistributionPoint();
   while (reader.next()) {
     if (reader.field === 6) readQuantile(reader, point);
-    else if (reader.field === 7) readAttribute(reader, point.attributes, null);
+    else if (reader.field === 7) readAttribute(reader, point.attributes);
     else if (reader.field === 8) point.flags = reader.readInt32();
     else readCommon(reader, point);
   }

@@ -2,18 +2,26 @@
 import { type OtlpAttributes, valueDepthMax } from "./otlp-model.ts";
 import type { ProtobufReader } from "./protobuf-reader.ts";
 
-/** A KeyValue field into the map; with `wanted`, only keys of that set. */
-export function readAttribute(reader: ProtobufReader, into: OtlpAttributes, wanted: ReadonlySet<string> | null): void {
+/** A Resource message whose limit the reader is in: its attributes into the map. */
+export function readResource(reader: ProtobufReader, into: OtlpAttributes): void {
+  while (reader.next()) {
+    if (reader.field === 1) readAttribute(reader, into);
+    else reader.skip();
+  }
+}
+
+/** A KeyValue field into the map. */
+export function readAttribute(reader: ProtobufReader, into: OtlpAttributes): void {
   const outer = reader.enter();
   let key = "";
   let value = "";
   while (reader.next()) {
     if (reader.field === 1) key = reader.readString();
-    else if (reader.field === 2 && (wanted === null || key === "" || wanted.has(key))) value = readAnyValue(reader, 0);
+    else if (reader.field === 2) value = readAnyValue(reader, 0);
     else reader.skip();
   }
   reader.leave(outer);
-  if (reader.failure === null && (wanted === null || wanted.has(key))) into.set(key, value);
+  if (reader.failure === null) into.set(key, value);
 }
 
 /**

@@ -10,80 +10,52 @@ import {
   type OtlpVisitor,
 } from "./otlp-model.ts";
 import { readMetric } from "./otlp-protobuf-metrics.ts";
-import { readAnyValue, readAttribute } from "./otlp-protobuf-value.ts";
+import { readAnyValue, readAttribute, readResource } from "./otlp-protobuf-value.ts";
 import { ProtobufReader } from "./protobuf-reader.ts";
 
 /** Reads a request body. Never throws; a failure is `malformed` with its offset. */
 export function visitProtobuf(signal: Signal, body: Uint8Array, visitor: OtlpVisitor): void {
   const reader = new ProtobufReader(body);
+  eachMessage(reader, 1, () => visitResourceGroup(signal, reader, visitor));
+  const { failure } = reader;
+  if (failure !== null) visitor.malformed("body-malformed", `byte ${failure.offset}: ${failure.message}`);
+}
+
+/** Enters every message in `field` of the current one and lets `read` take it; other fields are skipped. */
+function eachMessage(reader: ProtobufReader, field: number, read: () => void): void {
   while (reader.next()) {
-    if (reader.field !== 1) {
+    if (reader.field !== field) {
       reader.skip();
       continue;
     }
     const outer = reader.enter();
-    visitResourceGroup(signal, reader, visitor);
+    read();
     reader.leave(outer);
   }
-  const { failure } = reader;
-  if (failure !== null) visitor.malformed("body-malformed", `byte ${failure.offset}: ${failure.message}`);
 }
 
 /** ResourceSpans, ResourceMetrics, ResourceLogs. The resource may stand after its items, so it is looked for first. */
 function visitResourceGroup(signal: Signal, reader: ProtobufReader, visitor: OtlpVisitor): void {
   const start = reader.offset;
   const attributes: OtlpAttributes = new Map();
-  while (reader.next()) {
-    if (reader.field !== 1) {
-      reader.skip();
-      continue;
-    }
-    const outer = reader.enter();
-    while (reader.next()) {
-      if (reader.field === 1) readAttribute(reader, attributes, null);
-      else reader.skip();
-    }
-    reader.leave(outer);
-  }
+  eachMessage(reader, 1, () => readResource(reader, attributes));
   visitor.resource(attributes);
   reader.rewind(start);
-  while (reader.next()) {
-    if (reader.field !== 2) {
-      reader.skip();
-      continue;
-    }
-    const outer = reader.enter();
-    visitScopeGroup(signal, reader, visitor);
-    reader.leave(outer);
-  }
+  eachMessage(reader, 2, () => visitScopeGroup(signal, reader, visitor));
 }
 
 function visitScopeGroup(signal: Signal, reader: ProtobufReader, visitor: OtlpVisitor): void {
   const start = reader.offset;
   let name = "";
-  while (reader.next()) {
-    if (reader.field !== 1) {
-      reader.skip();
-      continue;
-    }
-    const outer = reader.enter();
+  eachMessage(reader, 1, () => {
     while (reader.next()) {
       if (reader.field === 1) name = reader.readString();
       else reader.skip();
     }
-    reader.leave(outer);
-  }
+  });
   visitor.scope(name);
   reader.rewind(start);
-  while (reader.next()) {
-    if (reader.field !== 2) {
-      reader.skip();
-      continue;
-    }
-    const outer = reader.enter();
-    visitItem(signal, reader, visitor);
-    reader.leave(outer);
-  }
+  eachMessage(reader, 2, () => visitItem(signal, reader, visitor));
 }
 
 /** An item counts only when all of it could be read. */
@@ -110,7 +82,7 @@ function readSpan(reader: ProtobufReader): OtlpSpan {
     else if (reader.field === 6) span.kind = reader.readInt32();
     else if (reader.field === 7) span.startAt = reader.readTime();
     else if (reader.field === 8) span.endAt = reader.readTime();
-    else if (reader.field === 9) readAttribute(reader, span.attributes, null);
+    else if (reader.field === 9) readAttribute(reader, span.attributes);
     else if (reader.field === 11) readEvent(reader, span);
     else if (reader.field === 13) readLink(reader, span);
     else if (reader.field === 15) readStatus(reader, span);
@@ -125,7 +97,7 @@ function readEvent(reader: ProtobufReader, span: OtlpSpan): void {
   let name = "";
   while (reader.next()) {
     if (reader.field === 2) name = reader.readString();
-    else if (reader.field === 3) readAttribute(reader, attributes, null);
+    else if (reader.field === 3) readAttribute(reader, attributes);
     else reader.skip();
   }
   reader.leave(outer);
@@ -161,7 +133,7 @@ function readLogRecord(reader: ProtobufReader): OtlpLogRecord {
     else if (reader.field === 2) record.severityNumber = reader.readInt32();
     else if (reader.field === 3) record.severityText = reader.readString();
     else if (reader.field === 5) record.body = readAnyValue(reader, 0);
-    else if (reader.field === 6) readAttribute(reader, record.attributes, null);
+    else if (reader.field === 6) readAttribute(reader, record.attributes);
     else if (reader.field === 9) record.traceId = reader.readHex();
     else if (reader.field === 10) record.spanId = reader.readHex();
     else if (reader.field === 11) record.observedAt = reader.readTime();

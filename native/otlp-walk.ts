@@ -2,7 +2,7 @@
 import type { Signal } from "../contract/telemetry.ts";
 import { walkOtlpJson } from "./otlp-json-walk.ts";
 import type { OtlpAttributes } from "./otlp-model.ts";
-import { readAttribute } from "./otlp-protobuf-value.ts";
+import { readResource } from "./otlp-protobuf-value.ts";
 import { type MessageName, messages, signalNames } from "./otlp-schema.ts";
 import { ProtobufReader, wire } from "./protobuf-reader.ts";
 import { type ResourceIdentity, resourceIdentity } from "./resource.ts";
@@ -90,10 +90,7 @@ class Walker {
     const { reader } = this;
     const attributes: OtlpAttributes = new Map();
     reader.rewind(start);
-    while (reader.next()) {
-      if (reader.field === 1) readAttribute(reader, attributes, null);
-      else reader.skip();
-    }
+    readResource(reader, attributes);
     if (reader.failure === null) this.resource = attributes;
   }
 }

@@ -17,6 +17,7 @@ import { openFilePartitionLog } from "./log/file-log.ts";
 import { buildPipeline, type Pipeline } from "./pipeline.ts";
 import type { Platform } from "./platform.ts";
 import { openMemoryQueue } from "./queue/memory-queue.ts";
+import type { Addresses } from "./ranking/blind-spots.ts";
 
 export interface Ports {
   readonly queue: Queue;
@@ -33,6 +34,8 @@ export interface AppOptions {
   readonly gatewayId: string;
   /** Directory of the built page, or null to serve the API alone. */
   readonly webDirectory: string | null;
+  /** What the commands in verdicts name; where gateway and API are reached, unless told. A replay fixes it: ports bound differ from run to run. */
+  readonly addresses?: Addresses;
   /** Told of every accepted body; how recordings are made. */
   readonly onRecorded?: (body: RecordedBody) => void;
 }

@@ -48,7 +48,8 @@ export function buildPipeline(options: AppOptions & { ports: Ports }): Pipeline 
   // anomaly log, [change], [verdict] → event store, [verdict-request]
   const incident = createIncident({ platform, queue, log, events, graph, window, objective, timeScale });
   // [verdict-request] → [verdict]
-  const ranking = createRanking({ platform, queue, events, graph, telemetry, window });
+  const addresses = () => options.addresses ?? { otlpUrl: gateway.url(), apiUrl: api.url() };
+  const ranking = createRanking({ platform, queue, events, graph, telemetry, window, addresses });
   // stores → people and programs
   const api = createApi({
     platform,

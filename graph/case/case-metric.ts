@@ -1,6 +1,6 @@
 /** The metric column of a case: a plain name as others write it, or `metric|statistic|attributes` as we do. */
 import type { SnapshotSeries } from "../../contract/evidence.ts";
-import { metricKind } from "../../contract/metric-kind.ts";
+import { metricKind, metricWords } from "../../contract/metric-kind.ts";
 import { Statistic, seriesId } from "../../contract/series.ts";
 
 export interface CaseMetric {
@@ -16,7 +16,7 @@ export function caseMetricOf(name: string): CaseMetric {
   const [metric = name, statistic, attributes = ""] = name.split("|");
   const written = Statistic.safeParse(statistic);
   if (written.success) return { metric, statistic: written.data, attributes, inverted: "no" };
-  const words = wordsOf(name);
+  const words = metricWords(name);
   const inverted =
     words.some((word) => word === "availability" || word === "successrate") || hasPair(words, "success", "rate") ? "yes" : "no";
   return { metric: name, statistic: inverted === "yes" ? "error_ratio" : statisticOf(words), attributes: "", inverted };
@@ -27,14 +27,6 @@ export function caseMetricName(series: Pick<SnapshotSeries, "metric" | "statisti
   const clean = (text: string): string => text.replaceAll("|", "_");
   if (series.statistic === "value" && series.attributes === "") return clean(series.metric);
   return `${clean(series.metric)}|${series.statistic}|${clean(series.attributes)}`;
-}
-
-function wordsOf(name: string): string[] {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
-    .toLowerCase()
-    .split(/[^a-z0-9]+/)
-    .filter((word) => word !== "");
 }
 
 function hasPair(words: readonly string[], first: string, second: string): boolean {

@@ -2,6 +2,7 @@
 
 import { compareCodeUnits, sortedBy } from "../../contract/canonical.ts";
 import type { Interval, SnapshotInvocations, SnapshotOperation, SpanStatistics } from "../../contract/evidence.ts";
+import { coveredTime, type Stretch } from "../covered-time.ts";
 
 export interface CaseSpan {
   readonly traceId: string;
@@ -25,12 +26,6 @@ interface Node {
   readonly span: CaseSpan;
   readonly parent: Node | null;
   readonly children: Node[];
-}
-
-/** A stretch of time, ns. */
-interface Stretch {
-  readonly from: number;
-  readonly to: number;
 }
 
 interface Group {
@@ -178,26 +173,19 @@ function statisticsOf(nodes: readonly Node[]): SpanStatistics {
  * so the time of calls to others with the same parent is not an inner span's own either.
  */
 function ownNs(node: Node): number {
-  const { startNs, durationNs } = node.span;
+  const { durationNs } = node.span;
   const beside =
     node.parent === null || node.parent.span.entity !== node.span.entity ? [] : callsOf(node.parent).filter((one) => one !== node);
   const covering = [...node.children, ...(beside.length > besideMax ? [] : beside)];
-  const parts = covering
-    .map(
-      ({ span }): Stretch => ({
-        from: Math.max(startNs, span.startNs),
-        to: Math.min(startNs + durationNs, span.startNs + span.durationNs),
-      }),
-    )
-    .filter((part) => part.to > part.from)
-    .sort((left, right) => left.from - right.from);
-  let covered = 0;
-  let reached = startNs;
-  for (const part of parts) {
-    covered += Math.max(0, part.to - Math.max(part.from, reached));
-    reached = Math.max(reached, part.to);
-  }
+  const covered = coveredTime(
+    stretchOf(node),
+    covering.map((other) => stretchOf(other)),
+  );
   return Math.max(0, durationNs - covered);
+}
+
+function stretchOf({ span }: Node): Stretch {
+  return { from: span.startNs, to: span.startNs + span.durationNs };
 }
 
 /** Children that call another entity. */

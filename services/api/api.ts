@@ -43,7 +43,7 @@ export interface ApiOptions {
 }
 
 export interface Api extends Stage {
-  /** `http://host:port`, known after start. */
+  /** `http://host:port` of where it listens; before start with the configured port, of which 0 is any. */
   url(): string;
 }
 
@@ -57,7 +57,7 @@ export function createApi(options: ApiOptions): Api {
   const count = (reason: string): void => counted.inc({ reason });
   let state: "starting" | "ready" | "stopping" = "starting";
   let server: Server | null = null;
-  let url: string | null = null;
+  let { port } = options.http;
   const incidents = createIncidentIndex({
     events: options.events,
     onChange: (summary) => live.incidentChanged(summary),
@@ -89,7 +89,7 @@ export function createApi(options: ApiOptions): Api {
       const created = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: bodyTimeoutMs }, app);
       created.maxConnections = connectionsMax;
       try {
-        url = await listen(created, options.http);
+        port = await listen(created, options.http);
       } catch (error) {
         await incidents.stop();
         throw error;
@@ -97,7 +97,7 @@ export function createApi(options: ApiOptions): Api {
       server = created;
       live.start();
       state = "ready";
-      logger.info({ url }, "the API listens");
+      logger.info({ url: urlOf(options.http.host, port) }, "the API listens");
     },
     settle: () => incidents.refresh(),
     async stop() {
@@ -107,10 +107,7 @@ export function createApi(options: ApiOptions): Api {
       if (server !== null) await close(server, options.platform);
       await incidents.stop();
     },
-    url() {
-      invariant(url !== null, "the API has no address before it was started");
-      return url;
-    },
+    url: () => urlOf(options.http.host, port),
   };
 }
 
@@ -194,8 +191,17 @@ function stackOf(error: unknown): string | undefined {
   return error instanceof Error ? error.stack : undefined;
 }
 
-function listen(server: Server, http: Config["api"]): Promise<string> {
-  const host = http.host.replace(/^\[|\]$/g, "");
+function urlOf(host: string, port: number): string {
+  const bare = withoutBrackets(host);
+  return `http://${bare.includes(":") ? `[${bare}]` : bare}:${port}`;
+}
+
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[|\]$/g, "");
+}
+
+/** Resolves to the port that was bound. */
+function listen(server: Server, http: Config["api"]): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") {
@@ -204,10 +210,10 @@ function listen(server: Server, http: Config["api"]): Promise<string> {
       }
       reject(new HeadwaterError("CONFIG_INVALID", `"api" ${http.host}:${http.port} cannot be bound: ${error.message}`, { cause: error }));
     });
-    server.listen({ host, port: http.port }, () => {
+    server.listen({ host: withoutBrackets(http.host), port: http.port }, () => {
       const address = server.address();
       invariant(address !== null && typeof address === "object", "a listening TCP server has an address");
-      resolve(`http://${host.includes(":") ? `[${host}]` : host}:${address.port}`);
+      resolve(address.port);
     });
   });
 }

@@ -1,5 +1,6 @@
 /** How people change an incident: by an event, written only when nobody else wrote one in between. */
 import { HeadwaterError } from "../../contract/error.ts";
+import { incidentStream } from "../../contract/event-stream.ts";
 import type { Incident, IncidentEvent } from "../../contract/incident.ts";
 import type { ApiContext } from "./handler.ts";
 
@@ -34,7 +35,7 @@ export async function changeIncident(
     if (decision === null) return { body: incident, version: incident.sequence };
     if ("refused" in decision) throw new HeadwaterError("TRANSITION_REFUSED", decision.refused);
     try {
-      await context.events.append(`incident/${id}`, [decision], { expectedSequence: incident.sequence });
+      await context.events.append(incidentStream(id), [decision], { expectedSequence: incident.sequence });
     } catch (error) {
       const conflict = error instanceof HeadwaterError && error.code === "CONFLICT";
       if (conflict && attempt < conflictAttemptsMax) continue;

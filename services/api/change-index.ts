@@ -1,5 +1,6 @@
 /** Recorded changes, newest first, read from the event store as they are asked for. */
 import type { Change } from "../../contract/change.ts";
+import { changeStream } from "../../contract/event-stream.ts";
 import { ChangeEvent } from "../../contract/incident.ts";
 import type { EventStore } from "../../contract/port.ts";
 import { readStream } from "./read-stream.ts";
@@ -27,7 +28,7 @@ export function createChangeIndex(options: { events: EventStore; onCounted: (rea
   let reading: Promise<void> | null = null;
 
   async function catchUp(): Promise<void> {
-    const stored = await readStream(options.events, "change", sequence);
+    const stored = await readStream(options.events, changeStream, sequence);
     if (stored.length === 0) return;
     for (const event of stored) {
       sequence = event.sequence;

@@ -1,6 +1,7 @@
 /** `/livez`, `/readyz` and `/metrics`. */
 import type { Express } from "express";
 import { HeadwaterError } from "../../contract/error.ts";
+import { changeStream } from "../../contract/event-stream.ts";
 import type { Clock, EventStore, GraphStore, TelemetryStore } from "../../contract/port.ts";
 import type { Metrics } from "../platform.ts";
 import type { Access } from "./access.ts";
@@ -43,7 +44,7 @@ export function mountHealth(app: Express, options: HealthOptions): void {
 async function reasonsNotReady(options: HealthOptions): Promise<string[]> {
   const state = options.state();
   const stores: [string, () => Promise<unknown>][] = [
-    ["event store", () => options.events.read("change", { eventsMax: 1 })],
+    ["event store", () => options.events.read(changeStream, { eventsMax: 1 })],
     ["graph", () => options.graph.asOf(options.clock.nowMs())],
     ["telemetry store", () => options.telemetry.summaries({ entities: [], seriesMax: 1 })],
   ];

@@ -2,7 +2,7 @@
  * The folded incidents, kept fresh by the event store's subscription, so that lists do not read the store.
  * Summaries of all incidents stay in memory up to a bound; the events behind them only of those used last.
  */
-
+import { incidentOfStream, incidentPrefix, incidentStream } from "../../contract/event-stream.ts";
 import { type Incident, IncidentEvent } from "../../contract/incident.ts";
 import { foldIncident, incidentSentence } from "../../contract/incident-fold.ts";
 import type { EventStore, StoredEvent } from "../../contract/port.ts";
@@ -13,7 +13,6 @@ import { readStream } from "./read-stream.ts";
 const incidentsMaxDefault = 10_000;
 /** Incidents whose events stay in memory. */
 const incidentsFoldedMaxDefault = 200;
-const streamPrefix = "incident/";
 
 /** One incident in the list. `entities` are those it names as hurt, anomalous or ranked with a role. */
 export interface IndexedIncident {
@@ -78,9 +77,9 @@ class StoreIncidentIndex implements IncidentIndex {
 
   async start(): Promise<void> {
     await this.refresh();
-    const where = { afterPosition: this.#positionMax, streamPrefix };
+    const where = { afterPosition: this.#positionMax, streamPrefix: incidentPrefix };
     this.#unsubscribe = await this.#options.events.subscribe(where, async (event) => {
-      const id = event.stream.slice(streamPrefix.length);
+      const id = incidentOfStream(event.stream);
       if (event.sequence <= (this.#tracked.get(id)?.sequence ?? 0)) return;
       await this.#inTurn(id, () => this.#catchUp(id));
     });
@@ -106,8 +105,8 @@ class StoreIncidentIndex implements IncidentIndex {
   }
 
   async refresh(): Promise<void> {
-    for (const stream of await this.#options.events.streams(streamPrefix)) {
-      const id = stream.slice(streamPrefix.length);
+    for (const stream of await this.#options.events.streams(incidentPrefix)) {
+      const id = incidentOfStream(stream);
       await this.#inTurn(id, () => this.#catchUp(id));
     }
   }
@@ -122,7 +121,7 @@ class StoreIncidentIndex implements IncidentIndex {
   async #catchUp(id: string): Promise<Tracked | null> {
     const known = this.#tracked.get(id);
     const events = known?.events ?? null;
-    const stored = await readStream(this.#options.events, `${streamPrefix}${id}`, events === null ? 0 : (known?.sequence ?? 0));
+    const stored = await readStream(this.#options.events, incidentStream(id), events === null ? 0 : (known?.sequence ?? 0));
     if (known === undefined && stored.length === 0) return null;
     const entry: Tracked = known ?? { sequence: 0, events: null, incident: null, indexed: null };
     const before = entry.sequence;
@@ -201,7 +200,7 @@ export function orderNewestFirst(left: { number: number; id: string }, right: { 
 }
 
 /** What a list shows of an incident. */
-export function summaryOf(incident: Incident): IncidentSummary {
+function summaryOf(incident: Incident): IncidentSummary {
   return {
     id: incident.id,
     number: incident.number,

@@ -40,7 +40,7 @@ export function toApiError(error: unknown): HeadwaterError {
 }
 
 /** The problem document of an error. An internal error says nothing of its inside; the log does. */
-export function problemOf(error: HeadwaterError, instance: string): Problem {
+function problemOf(error: HeadwaterError, instance: string): Problem {
   const detail = error.code === "INTERNAL" ? "Headwater made a mistake; its log has the details." : error.message;
   return {
     type: `urn:headwater:error:${error.code}`,

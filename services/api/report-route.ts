@@ -1,5 +1,6 @@
 /** Reports of an incident as files: the same content as HTML, Markdown and JSON. */
 import type { Express } from "express";
+import { incidentStream } from "../../contract/event-stream.ts";
 import { type ReportFormat, reportFormats } from "../../contract/route.ts";
 import { renderReport } from "../../report/render-report.ts";
 import type { Access } from "./access.ts";
@@ -36,5 +37,5 @@ async function reportOf(id: string, context: ApiContext): Promise<{ html: string
   const incident = await context.incidents.load(id);
   const events = await context.incidents.events(id);
   if (incident === null || events === null) throw noIncident(id);
-  return renderReport({ incident, snapshot: await readSnapshot(context.events, incident), events, generatedFrom: `incident/${id}` });
+  return renderReport({ incident, snapshot: await readSnapshot(context.events, incident), events, generatedFrom: incidentStream(id) });
 }

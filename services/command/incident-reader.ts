@@ -1,4 +1,5 @@
 /** Incidents and their evidence, read from the event store. */
+import { evidenceStream, incidentOfStream, incidentPrefix, incidentStream } from "../../contract/event-stream.ts";
 import { EvidenceSnapshot } from "../../contract/evidence.ts";
 import { type Incident, IncidentEvent } from "../../contract/incident.ts";
 import { foldIncident } from "../../contract/incident-fold.ts";
@@ -9,8 +10,8 @@ import { renderReport } from "../../report/render-report.ts";
 /** Every incident, oldest number first. */
 export async function readIncidents(events: EventStore): Promise<Incident[]> {
   const incidents: Incident[] = [];
-  for (const stream of await events.streams("incident/")) {
-    const incident = foldIncident(stream.slice("incident/".length), await eventsOf(events, stream));
+  for (const stream of await events.streams(incidentPrefix)) {
+    const incident = foldIncident(incidentOfStream(stream), await eventsOf(events, stream));
     if (incident !== null) incidents.push(incident);
   }
   return incidents.sort((left, right) => left.number - right.number);
@@ -28,7 +29,7 @@ export function verdictAskedBy(incident: Incident, atMs: number): Verdict | null
 
 /** The sealed snapshot behind a verdict, or null when it is not there. */
 export async function readSnapshot(events: EventStore, verdict: Verdict): Promise<EvidenceSnapshot | null> {
-  const stored = await events.read(`evidence/${verdict.snapshotHash}`);
+  const stored = await events.read(evidenceStream(verdict.snapshotHash));
   return stored[0] === undefined ? null : EvidenceSnapshot.parse(stored[0].data);
 }
 
@@ -36,6 +37,6 @@ export async function readSnapshot(events: EventStore, verdict: Verdict): Promis
 export async function reportOf(events: EventStore, incident: Incident): Promise<ReturnType<typeof renderReport>> {
   const verdict = incident.verdicts.at(-1);
   const snapshot = verdict === undefined ? null : await readSnapshot(events, verdict);
-  const stream = `incident/${incident.id}`;
+  const stream = incidentStream(incident.id);
   return renderReport({ incident, snapshot, events: await eventsOf(events, stream), generatedFrom: stream });
 }

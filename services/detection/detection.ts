@@ -1,9 +1,9 @@
 /** The detection stage: owns partitions of the window log, scores every series, tells every anomaly, suppresses nothing (design §5). */
-import { partitionCount } from "../../contract/canonical.ts";
+import { allPartitions } from "../../contract/canonical.ts";
 import { PartitionReader } from "../../contract/partition-reader.ts";
 import type { PartitionLog, TelemetryStore } from "../../contract/port.ts";
 import type { Platform } from "../platform.ts";
-import type { Stage } from "../stage.ts";
+import { partitionStage, type Stage } from "../stage.ts";
 import { type DetectionCounts, DetectionPartition } from "./detection-partition.ts";
 import { type SpanChoice, spanChoiceDefault } from "./kept-spans.ts";
 
@@ -34,8 +34,7 @@ export interface DetectionOptions {
 export function createDetection(options: DetectionOptions): Stage {
   const { platform, log } = options;
   const counts = createCounts(platform);
-  const partitions = options.partitions ?? Array.from({ length: partitionCount }, (_, partition) => partition);
-  const works = partitions.map((partition) => {
+  const works = (options.partitions ?? allPartitions).map((partition) => {
     const { telemetry, window, seriesMax = seriesMaxDefault, spanChoice = spanChoiceDefault } = options;
     return { partition, work: new DetectionPartition({ partition, ...window, seriesMax, spanChoice, log, telemetry, counts }) };
   });
@@ -58,19 +57,7 @@ export function createDetection(options: DetectionOptions): Stage {
       },
     });
   });
-  return {
-    name: "detection",
-    start: async () => {
-      await Promise.all(readers.map((reader) => reader.open()));
-      for (const reader of readers) reader.run();
-    },
-    settle: async () => {
-      await Promise.all(readers.map((reader) => reader.settle()));
-    },
-    stop: async () => {
-      await Promise.all(readers.map((reader) => reader.stop()));
-    },
-  };
+  return partitionStage("detection", readers);
 }
 
 function createCounts({ metrics }: Platform): DetectionCounts {

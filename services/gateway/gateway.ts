@@ -32,6 +32,7 @@ import {
   textBytes,
 } from "./gateway-message.ts";
 import { HttpDoor } from "./http-door.ts";
+import { InFlight } from "./in-flight.ts";
 import { SourceNumbers } from "./source-numbers.ts";
 
 /** Sources whose numbers are remembered. */
@@ -53,7 +54,7 @@ export interface GatewayOptions {
 }
 
 export interface Gateway extends Stage {
-  /** Where it listens, without a path; only between start and stop. */
+  /** Where it listens, without a path; before start with the configured port, of which 0 is any. */
   url(): string;
   /**
    * Everything behind the socket but the token: decompresses, checks, numbers, publishes. Used by the socket and by replays.
@@ -76,8 +77,7 @@ class HttpGateway implements Gateway {
   #sources: SourceNumbers;
   #door: HttpDoor;
   #batches = 0;
-  #inFlight = 0;
-  #onIdle: (() => void)[] = [];
+  #inFlight = new InFlight();
   #stopping: Promise<void> | null = null;
   #counters;
 
@@ -115,7 +115,7 @@ class HttpGateway implements Gateway {
 
   async settle(): Promise<void> {
     await this.#door.idle();
-    while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    await this.#inFlight.idle();
   }
 
   stop(): Promise<void> {
@@ -128,8 +128,11 @@ class HttpGateway implements Gateway {
     await this.settle();
   }
 
-  async accept(request: GatewayRequest): Promise<GatewayResponse> {
-    this.#inFlight += 1;
+  accept(request: GatewayRequest): Promise<GatewayResponse> {
+    return this.#inFlight.run(() => this.#accept(request));
+  }
+
+  async #accept(request: GatewayRequest): Promise<GatewayResponse> {
     const form = answerForm(request.path, request.headers);
     let response: GatewayResponse;
     try {
@@ -140,9 +143,6 @@ class HttpGateway implements Gateway {
       if (known.code === "INTERNAL") this.#options.platform.logger.error({ error: known.message }, "a request could not be handled");
       const allow = known.code === "METHOD_NOT_ALLOWED" ? { allow: allowedMethod(request.path) } : {};
       response = errorResponse(known, form, allow);
-    } finally {
-      this.#inFlight -= 1;
-      if (this.#inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     }
     this.#count(request.path, response.status);
     return response;

@@ -7,6 +7,7 @@ import type { BodyReader } from "./body-reader.ts";
 import { allowedMethod, answerForm, checkDoor, checkToken, contentEncoding, type GatewayRoute, type GatewayToken } from "./door.ts";
 import { errorResponse } from "./error-response.ts";
 import type { GatewayHeaders, GatewayRequest, GatewayResponse } from "./gateway-message.ts";
+import { InFlight } from "./in-flight.ts";
 
 const connectionsMax = 1_000;
 const headersTimeoutMs = 10_000;
@@ -31,12 +32,13 @@ interface HttpDoorOptions {
 export class HttpDoor {
   #options: HttpDoorOptions;
   #server: Server | null = null;
-  #inFlight = 0;
-  #onIdle: (() => void)[] = [];
+  #port: number;
+  #inFlight = new InFlight();
   #closing = false;
 
   constructor(options: HttpDoorOptions) {
     this.#options = options;
+    this.#port = options.port;
   }
 
   /** Throws PORT_IN_USE, or CONFIG_INVALID for an address that cannot be listened on. */
@@ -62,19 +64,21 @@ export class HttpDoor {
     server.removeAllListeners("error");
     server.on("error", (error) => this.#options.platform.logger.error({ error: error.message }, "the gateway's socket failed"));
     this.#server = server;
+    const address = server.address();
+    invariant(typeof address === "object" && address !== null, "a listening TCP server has an address");
+    this.#port = address.port;
   }
 
+  /** Without a path; before `open` with the port that was asked for, of which 0 is any. */
   url(): string {
-    const address = this.#server?.address();
-    invariant(typeof address === "object" && address !== null, "the gateway does not listen");
     const { host } = this.#options;
     const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-    return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${address.port}`;
+    return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${this.#port}`;
   }
 
   /** Resolves when no request is in flight. */
-  async idle(): Promise<void> {
-    while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+  idle(): Promise<void> {
+    return this.#inFlight.idle();
   }
 
   /** Takes no new connections, answers what is in flight, ends all connections. */
@@ -91,16 +95,10 @@ export class HttpDoor {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#inFlight += 1;
     // A peer that goes away is not an error of ours; without a listener it would be thrown.
     request.on("error", () => undefined);
     response.on("error", () => undefined);
-    try {
-      await this.#answer(request, response);
-    } finally {
-      this.#inFlight -= 1;
-      if (this.#inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
-    }
+    await this.#inFlight.run(() => this.#answer(request, response));
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

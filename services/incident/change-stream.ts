@@ -1,11 +1,10 @@
 /** Recorded changes, each once: what is delivered twice, or sent again by its source, is there already. */
 import { type Change, Change as ChangeSchema } from "../../contract/change.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import { changeStream, pagesAfter } from "../../contract/event-stream.ts";
 import type { ChangeEvent } from "../../contract/incident.ts";
 import type { EventStore } from "../../contract/port.ts";
 
-const stream = "change";
-const eventsPerRead = 1_000;
 const conflictsMax = 20;
 /** Ids remembered; a change that is sent again after that many others is recorded twice. */
 const idsMax = 100_000;
@@ -21,14 +20,12 @@ export class ChangeStream {
 
   /** Reads what is recorded beyond what is known. */
   async catchUp(): Promise<void> {
-    for (;;) {
-      const page = await this.#events.read(stream, { afterSequence: this.#sequence, eventsMax: eventsPerRead });
+    for await (const page of pagesAfter(this.#events, changeStream, this.#sequence)) {
       for (const event of page) {
         const change = ChangeSchema.safeParse((event.data as { change?: unknown } | null)?.change);
         if (change.success) this.#remember(change.data.id);
         this.#sequence = event.sequence;
       }
-      if (page.length < eventsPerRead) return;
     }
   }
 
@@ -38,7 +35,7 @@ export class ChangeStream {
       if (this.#ids.has(change.id)) return "duplicate";
       const event: ChangeEvent = { type: "change-recorded", change };
       try {
-        this.#sequence = await this.#events.append(stream, [event], { expectedSequence: this.#sequence });
+        this.#sequence = await this.#events.append(changeStream, [event], { expectedSequence: this.#sequence });
         this.#remember(change.id);
         return "recorded";
       } catch (error) {

@@ -74,6 +74,11 @@ export class IncidentCore {
     return this.#works.has(incident);
   }
 
+  /** Ids of those that are open as far as is known here, in the order in which they opened. */
+  get openIncidents(): readonly string[] {
+    return this.#open().map((work) => work.id);
+  }
+
   /** First half of a tick: takes in what was found. Answers whether `decide` needs the graph. */
   observe(tick: Tick): { needsGraph: "yes" | "no" } {
     const concerned = new Set(this.#open().flatMap(concernedEntities));

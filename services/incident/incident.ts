@@ -7,6 +7,7 @@ import type { Alert } from "../../contract/alert.ts";
 import { partitionCount } from "../../contract/canonical.ts";
 import type { Change } from "../../contract/change.ts";
 import { HeadwaterError, toHeadwaterError } from "../../contract/error.ts";
+import { incidentOfStream, incidentPrefix, incidentStream } from "../../contract/event-stream.ts";
 import { IncidentEvent } from "../../contract/incident.ts";
 import { InvariantError, invariant } from "../../contract/invariant.ts";
 import type { EventStore, GraphStore, PartitionLog, PartitionOwner, Queue, StoredEvent } from "../../contract/port.ts";
@@ -14,6 +15,7 @@ import type { VerdictMessage } from "../../contract/verdict.ts";
 import { awaitGraph } from "../../graph/await-graph.ts";
 import type { Platform } from "../platform.ts";
 import type { Stage } from "../stage.ts";
+import { CatchUp } from "./catch-up.ts";
 import { ChangeStream } from "./change-stream.ts";
 import { commitState, restoreState, type StageState } from "./checkpoint.ts";
 import { createIncidentCounters, type IncidentCounters } from "./counters.ts";
@@ -21,7 +23,7 @@ import { IncidentCore } from "./incident-core.ts";
 import type { Effect } from "./incident-work.ts";
 import type { ObjectiveOptions } from "./objective.ts";
 import { type Reach, reachOf } from "./reach.ts";
-import { incidentPrefix, readIncident, record, type StoredIncident } from "./recorder.ts";
+import { readIncident, record, type StoredIncident } from "./recorder.ts";
 import { type Tick, TickBuffer } from "./tick-buffer.ts";
 import { type Timing, timingOf } from "./timing.ts";
 
@@ -65,6 +67,9 @@ class IncidentStage implements Stage {
   #unresolved = new Map<string, number>();
   #eventPosition = 0;
   #committedMs: number | null = null;
+  /** What people decided was followed and is not in the checkpoint yet. */
+  #commitDue: "yes" | "no" = "no";
+  #catchUp: CatchUp | null = null;
   #graphComplete: "yes" | "no" = "yes";
   #turn: Promise<unknown> = Promise.resolve();
   #followers: Promise<void>[] = [];
@@ -91,6 +96,7 @@ class IncidentStage implements Stage {
     this.#unresolved = new Map(state.unresolved);
     const onCounted = (name: string, amount: number): void => this.#counters.bounds.inc({ bound: name }, amount);
     this.#core = new IncidentCore({ timing: this.#timing, objective, json: state.core, onCounted });
+    this.#catchUp = await CatchUp.begin(this.#owners, state.position.offsets);
     await this.#changes.catchUp();
     const one = { concurrency: 1 };
     await queue.subscribe("change", "incident", (change) => this.#onChange(change), one);
@@ -99,6 +105,8 @@ class IncidentStage implements Stage {
     this.#followers = this.#owners.map((owner) => this.#follow(owner));
     const from = { afterPosition: this.#eventPosition, streamPrefix: incidentPrefix };
     this.#unsubscribe = await events.subscribe(from, (event) => this.#onIncidentEvent(event));
+    // With nothing to read again there is nothing to wait for.
+    await this.#inTurn(() => this.#workOff());
   }
 
   async settle(): Promise<void> {
@@ -199,8 +207,8 @@ class IncidentStage implements Stage {
     const { buffer, core } = this.#started();
     while (this.#stopping === null && !this.#abandoned) {
       const tick = buffer.next({ every: core.everyTick });
-      if (tick === null) return;
       try {
+        if (tick === null) return await this.#endCatchUp();
         await this.#work(tick);
       } catch (error) {
         // The tick is half done: nothing in memory can be trusted to be what the stores hold.
@@ -208,8 +216,19 @@ class IncidentStage implements Stage {
         if (toHeadwaterError(error).code !== "STOPPING") throw error;
         return;
       }
-      if (tick.tickMs - (this.#committedMs ?? 0) >= commitEveryMs) await this.#commit();
+      if (this.#commitDue === "yes" || tick.tickMs - (this.#committedMs ?? 0) >= commitEveryMs) await this.#commit();
     }
+  }
+
+  /** Once the logs are read as far as an earlier life may have read them: follows what people resolved meanwhile. */
+  async #endCatchUp(): Promise<void> {
+    const { buffer, core } = this.#started();
+    if (this.#catchUp?.ends((partition) => buffer.offset(partition)) !== "yes") return;
+    for (const incident of core.openIncidents) {
+      const stored = await this.#untilDone(() => readIncident(this.#options.events, incident));
+      await this.#run(this.#followPerson(incident, stored));
+    }
+    if (this.#commitDue === "yes") await this.#commit();
   }
 
   async #work(tick: Tick): Promise<void> {
@@ -259,15 +278,17 @@ class IncidentStage implements Stage {
 
   async #numberFor(incident: string): Promise<number> {
     const streams = await this.#options.events.streams(incidentPrefix);
-    return streams.filter((stream) => stream !== `${incidentPrefix}${incident}`).length + 1;
+    return streams.filter((stream) => stream !== incidentStream(incident)).length + 1;
   }
 
-  /** A person may have resolved it meanwhile. */
+  /** A person may have resolved it meanwhile. The tick at which that is followed must survive, so it is committed soon. */
   #followPerson(incident: string, stored: StoredIncident): readonly Effect[] {
     const { core, buffer } = this.#started();
     const last = stored.events.findLast((event) => event.type === "resolved");
-    if (stored.incident?.status !== "resolved" || last?.by !== "person") return [];
-    return core.personResolved(incident, buffer.tickMs ?? last.atMs);
+    if (stored.incident?.status !== "resolved" || last?.by !== "person" || this.#catchUp?.isOver !== true) return [];
+    const effects = core.personResolved(incident, buffer.tickMs ?? last.atMs);
+    if (effects.length > 0) this.#commitDue = "yes";
+    return effects;
   }
 
   async #adopt(incident: string): Promise<void> {
@@ -296,7 +317,8 @@ class IncidentStage implements Stage {
   async #commit(): Promise<void> {
     const { buffer, core } = this.#started();
     const position = buffer.position();
-    if (this.#abandoned || position.tickMs === null || position.tickMs === this.#committedMs) return;
+    if (this.#abandoned || position.tickMs === null) return;
+    if (position.tickMs === this.#committedMs && this.#commitDue === "no") return;
     const state: StageState = {
       windowMs: this.#timing.windowMs,
       position,
@@ -307,6 +329,7 @@ class IncidentStage implements Stage {
     try {
       await commitState(this.#owners, state);
       this.#committedMs = position.tickMs;
+      this.#commitDue = "no";
     } catch (error) {
       if (error instanceof InvariantError) throw error;
       const failure = toHeadwaterError(error);
@@ -340,7 +363,7 @@ class IncidentStage implements Stage {
 
   async #onIncidentEvent(event: StoredEvent): Promise<void> {
     const parsed = IncidentEvent.safeParse(event.data);
-    const incident = event.stream.slice(incidentPrefix.length);
+    const incident = incidentOfStream(event.stream);
     if (parsed.success) {
       const { type, atMs } = parsed.data;
       if (type === "opened" || type === "reopened") this.#unresolved.set(incident, atMs);
@@ -349,6 +372,7 @@ class IncidentStage implements Stage {
         await this.#inTurn(async () => {
           if (this.#stopping !== null || this.#abandoned || !this.#started().core.knows(incident)) return;
           await this.#run(this.#followPerson(incident, await readIncident(this.#options.events, incident)));
+          if (this.#commitDue === "yes") await this.#commit();
         });
       }
     }

@@ -4,13 +4,11 @@
  */
 import { canonicalJson } from "../../contract/canonical.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import { incidentStream, pagesAfter } from "../../contract/event-stream.ts";
 import { type Incident, IncidentEvent } from "../../contract/incident.ts";
 import { foldIncident } from "../../contract/incident-fold.ts";
 import type { EventStore } from "../../contract/port.ts";
 
-export const incidentPrefix = "incident/";
-
-const eventsPerRead = 1_000;
 /** Times that somebody else may be faster before we give up and let the caller try again. */
 const conflictsMax = 20;
 
@@ -26,15 +24,14 @@ export interface StoredIncident {
 export async function readIncident(events: EventStore, incident: string): Promise<StoredIncident> {
   const read: IncidentEvent[] = [];
   let sequence = 0;
-  for (;;) {
-    const page = await events.read(`${incidentPrefix}${incident}`, { afterSequence: sequence, eventsMax: eventsPerRead });
+  for await (const page of pagesAfter(events, incidentStream(incident), sequence)) {
     for (const event of page) {
       const parsed = IncidentEvent.safeParse(event.data);
       if (parsed.success) read.push(parsed.data);
       sequence = event.sequence;
     }
-    if (page.length < eventsPerRead) return { sequence, events: read, incident: foldIncident(incident, read) };
   }
+  return { sequence, events: read, incident: foldIncident(incident, read) };
 }
 
 /**
@@ -47,7 +44,7 @@ export async function record(events: EventStore, incident: string, drafted: read
     const missing = missingOf(stored, drafted);
     if (missing.length === 0) return stored;
     try {
-      const sequence = await events.append(`${incidentPrefix}${incident}`, missing, { expectedSequence: stored.sequence });
+      const sequence = await events.append(incidentStream(incident), missing, { expectedSequence: stored.sequence });
       const all = [...stored.events, ...missing];
       return { sequence, events: all, incident: foldIncident(incident, all) };
     } catch (error) {

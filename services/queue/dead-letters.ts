@@ -6,7 +6,7 @@ import { decodeJsonAndBytes, encodeJsonAndBytes, frameRecord } from "../../contr
 
 const version = 1;
 /** Dead letters kept at most; between half of them and all are there once there were so many. */
-export const deadLettersMax = 1_000;
+const deadLettersMax = 1_000;
 /** Bytes of one of the two files at which the older one is dropped early. */
 const fileBytesMax = 67_108_864;
 

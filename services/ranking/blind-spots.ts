@@ -7,6 +7,13 @@ import type { SelectedGraph } from "./select-graph.ts";
 /** Names listed in one blind spot; the rest is a number. */
 const namedMax = 5;
 
+/** Where this platform is reached, without a path. */
+export interface Addresses {
+  /** Takes telemetry. */
+  readonly otlpUrl: string;
+  readonly apiUrl: string;
+}
+
 export interface BlindSpotInput {
   readonly graph: SelectedGraph;
   readonly stored: readonly StoredSeries[];
@@ -16,16 +23,19 @@ export interface BlindSpotInput {
   readonly cut: readonly string[];
   /** Ids of changes on something that nobody has seen. */
   readonly changesOfNobody: readonly string[];
+  /** What the commands name. */
+  readonly addresses: Addresses;
 }
 
 export function blindSpots(input: BlindSpotInput): BlindSpot[] {
   const { graph, operations, series } = input;
+  const { otlpUrl, apiUrl } = input.addresses;
   const withSpans = new Set(operations.filter(({ side }) => side !== "internal").map(({ entity }) => entity));
   const withSeries = new Set(series.map(({ entity }) => entity));
   const services = graph.entities.filter(({ type }) => type === "service");
   // A series' state is that of now, which depends on how far the store has come; the band of its last sample is that of the time asked for.
   const learning = input.stored.filter(({ samples }) => samples.at(-1)?.lower === null).length;
-  const otlp = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318";
+  const otlp = `OTEL_EXPORTER_OTLP_ENDPOINT=${otlpUrl}`;
   return [
     ...spotOf(ids(services.filter(({ id }) => !withSpans.has(id))), (names) => ({
       what: `no spans from ${names}`,
@@ -48,7 +58,7 @@ export function blindSpots(input: BlindSpotInput): BlindSpot[] {
           {
             what: `${learning} of ${input.stored.length} series still learning what is normal`,
             cost: "their bands are wide or missing",
-            command: "curl -s http://127.0.0.1:8080/api/v1/overview",
+            command: `curl -s ${apiUrl}/api/v1/overview`,
           },
         ]),
     ...(graph.left === 0
@@ -63,9 +73,9 @@ export function blindSpots(input: BlindSpotInput): BlindSpot[] {
     ...spotOf(input.changesOfNobody, (names) => ({
       what: `change ${names} names something that nobody has seen`,
       cost: "it cannot be weighed as a cause",
-      command: "curl -s http://127.0.0.1:8080/api/v1/services",
+      command: `curl -s ${apiUrl}/api/v1/services`,
     })),
-    ...input.cut.map((what) => ({ what, cost: "evidence beyond it is missing", command: "curl -s http://127.0.0.1:8080/metrics" })),
+    ...input.cut.map((what) => ({ what, cost: "evidence beyond it is missing", command: `curl -s ${apiUrl}/metrics` })),
   ];
 }
 

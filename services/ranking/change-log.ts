@@ -2,10 +2,9 @@
 
 import { sortedBy } from "../../contract/canonical.ts";
 import { Change } from "../../contract/change.ts";
+import { changeStream, pagesAfter } from "../../contract/event-stream.ts";
 import type { EventStore } from "../../contract/port.ts";
 
-const stream = "change";
-const eventsPerRead = 1_000;
 /** Changes remembered; the oldest recorded are forgotten. */
 const changesMax = 20_000;
 /** Changes of one snapshot, newest first. */
@@ -30,15 +29,13 @@ export class ChangeLog {
   }
 
   async #catchUp(): Promise<void> {
-    for (;;) {
-      const page = await this.#events.read(stream, { afterSequence: this.#sequence, eventsMax: eventsPerRead });
+    for await (const page of pagesAfter(this.#events, changeStream, this.#sequence)) {
       for (const event of page) {
         const change = Change.safeParse((event.data as { change?: unknown } | null)?.change);
         if (change.success) this.#changes.push(change.data);
         this.#sequence = event.sequence;
       }
       if (this.#changes.length > changesMax) this.#changes.splice(0, this.#changes.length - changesMax);
-      if (page.length < eventsPerRead) return;
     }
   }
 }

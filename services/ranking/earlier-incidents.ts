@@ -1,10 +1,8 @@
 /** When other incidents were, so that their stretches are not taken for normal. Read from the event store, each stream once. */
+import { incidentPrefix, incidentStream, pagesAfter } from "../../contract/event-stream.ts";
 import type { Interval } from "../../contract/evidence.ts";
 import { IncidentEvent } from "../../contract/incident.ts";
 import type { EventStore } from "../../contract/port.ts";
-
-const prefix = "incident/";
-const eventsPerRead = 1_000;
 
 interface Stretch {
   sequence: number;
@@ -22,13 +20,13 @@ export class EarlierIncidents {
 
   /** Incidents other than this one that were over by `beforeMs`, in order of their end. */
   async endedBefore(beforeMs: number, incident: string): Promise<Interval[]> {
-    const streams = await this.#events.streams(prefix);
+    const streams = await this.#events.streams(incidentPrefix);
     const known = new Set(streams);
     for (const stream of this.#stretches.keys()) if (!known.has(stream)) this.#stretches.delete(stream);
     for (const stream of streams) await this.#catchUp(stream);
     const ended: Interval[] = [];
     for (const [stream, { fromMs, toMs }] of this.#stretches) {
-      if (stream !== `${prefix}${incident}` && fromMs !== null && toMs !== null && toMs <= beforeMs) ended.push({ fromMs, toMs });
+      if (stream !== incidentStream(incident) && fromMs !== null && toMs !== null && toMs <= beforeMs) ended.push({ fromMs, toMs });
     }
     return ended.sort((left, right) => left.toMs - right.toMs || left.fromMs - right.fromMs);
   }
@@ -36,14 +34,12 @@ export class EarlierIncidents {
   async #catchUp(stream: string): Promise<void> {
     const stretch = this.#stretches.get(stream) ?? { sequence: 0, fromMs: null, toMs: null };
     this.#stretches.set(stream, stretch);
-    for (;;) {
-      const page = await this.#events.read(stream, { afterSequence: stretch.sequence, eventsMax: eventsPerRead });
+    for await (const page of pagesAfter(this.#events, stream, stretch.sequence)) {
       for (const event of page) {
         const parsed = IncidentEvent.safeParse(event.data);
         if (parsed.success) follow(stretch, parsed.data);
         stretch.sequence = event.sequence;
       }
-      if (page.length < eventsPerRead) return;
     }
   }
 }

@@ -7,7 +7,7 @@ import type { DurationWindow, EventStore, GraphStore, TelemetryStore } from "../
 import type { VerdictRequest } from "../../contract/verdict.ts";
 import type { KeptSpan } from "../../contract/window.ts";
 import { awaitGraph } from "../../graph/await-graph.ts";
-import { blindSpots } from "./blind-spots.ts";
+import { type Addresses, blindSpots } from "./blind-spots.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { EarlierIncidents } from "./earlier-incidents.ts";
 import { faultInterval, normalInterval, normalRange } from "./intervals.ts";
@@ -22,6 +22,8 @@ export interface GatherPorts {
   readonly changes: ChangeLog;
   readonly earlier: EarlierIncidents;
   readonly windowMs: number;
+  /** Where this platform is reached at this moment. */
+  readonly addresses: () => Addresses;
   /** Looks at the graph, about 10 ms apart, before going on without its completeness. */
   readonly graphAttemptsMax: number;
   /** Called with the name of each bound that cut the evidence. */
@@ -79,7 +81,7 @@ export async function gatherSnapshot(request: VerdictRequest, ports: GatherPorts
     invocations: selectInvocations(operations),
     events: [],
     changes: changes.filter(({ entity }) => known.has(entity)),
-    blindSpots: blindSpots({ graph, stored, series, operations, cut, changesOfNobody }),
+    blindSpots: blindSpots({ graph, stored, series, operations, cut, changesOfNobody, addresses: ports.addresses() }),
   };
 }
 

@@ -2,12 +2,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { contentHash } from "../../contract/canonical.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import { evidenceStream } from "../../contract/event-stream.ts";
 import type { EvidenceSnapshot } from "../../contract/evidence.ts";
 import type { EventStore, GraphStore, Queue, TelemetryStore } from "../../contract/port.ts";
 import type { Verdict, VerdictRequest } from "../../contract/verdict.ts";
 import { rankCauses } from "../../graph/rank-causes.ts";
 import type { Platform } from "../platform.ts";
 import type { Stage } from "../stage.ts";
+import type { Addresses } from "./blind-spots.ts";
 import { ChangeLog } from "./change-log.ts";
 import { EarlierIncidents } from "./earlier-incidents.ts";
 import { type GatherPorts, gatherSnapshot } from "./gather.ts";
@@ -19,6 +21,11 @@ interface RankingOptions {
   readonly graph: GraphStore;
   readonly telemetry: TelemetryStore;
   readonly window: { readonly windowMs: number };
+  /**
+   * Where this platform is reached, for the commands in a verdict; asked for at each of them. It is sealed with the evidence, so what must
+   * give the same bytes twice has to answer the same.
+   */
+  readonly addresses: () => Addresses;
   /** Looks at the graph, about 10 ms apart, before a verdict is given without its completeness; 500 unless told. */
   readonly graphAttemptsMax?: number;
 }
@@ -45,6 +52,7 @@ export function createRanking(options: RankingOptions): Stage {
     changes: new ChangeLog(events),
     earlier: new EarlierIncidents(events),
     windowMs: window.windowMs,
+    addresses: options.addresses,
     graphAttemptsMax: options.graphAttemptsMax ?? graphAttemptsMaxDefault,
     onBound: (bound) => bounds.inc({ bound }),
   };
@@ -98,7 +106,7 @@ export function verdictOf(request: VerdictRequest, snapshot: EvidenceSnapshot): 
 
 async function seal(events: EventStore, snapshotHash: string, snapshot: EvidenceSnapshot): Promise<void> {
   try {
-    await events.append(`evidence/${snapshotHash}`, [snapshot], { expectedSequence: 0 });
+    await events.append(evidenceStream(snapshotHash), [snapshot], { expectedSequence: 0 });
   } catch (error) {
     // Somebody sealed the same content before.
     if (!(error instanceof HeadwaterError) || error.code !== "CONFLICT") throw error;

@@ -1,9 +1,9 @@
 /** The topology stage: makes calls of half-dependencies, and tells the graph who depends on whom, from when to when (design §5). */
-import { partitionCount } from "../../contract/canonical.ts";
+import { allPartitions } from "../../contract/canonical.ts";
 import { PartitionReader, type PartitionWork } from "../../contract/partition-reader.ts";
 import type { GraphStore, PartitionLog } from "../../contract/port.ts";
 import type { Platform } from "../platform.ts";
-import type { Stage } from "../stage.ts";
+import { partitionStage, type Stage } from "../stage.ts";
 import { TopologyCore } from "./topology-core.ts";
 import { type TopologyCounts, TopologyPartition } from "./topology-partition.ts";
 
@@ -39,7 +39,7 @@ export interface TopologyOptions {
 export function createTopology(options: TopologyOptions): Stage {
   const { platform, log, graph, window, joinWaitMs = joinWaitMsDefault, idleMs = idleMsDefault, pendingMax = pendingMaxDefault } = options;
   const counts = createCounts(platform);
-  const numbers = options.partitions ?? Array.from({ length: partitionCount }, (_, partition) => partition);
+  const numbers = options.partitions ?? allPartitions;
   const { settleMs, sourceSilentMs } = window;
   const lastSeenMs = new Map<string, number>();
   const shared = { settleMs, sourceSilentMs, joinWaitMs, idleMs, pendingMax, lastSeenMs, counts };
@@ -47,20 +47,8 @@ export function createTopology(options: TopologyOptions): Stage {
   const core = new TopologyCore(partitions, { joinWaitMs, idleMs, lastSeenMs, counts });
   const flush = createFlush(core, graph);
   const readers = partitions.map((partition) => createReader(options, { partition, core, flush, log }));
-  return {
-    name: "topology",
-    start: async () => {
-      // No partition moves before all have loaded what they know, because each second is taken by all together.
-      await Promise.all(readers.map((reader) => reader.open()));
-      for (const reader of readers) reader.run();
-    },
-    settle: async () => {
-      await Promise.all(readers.map((reader) => reader.settle()));
-    },
-    stop: async () => {
-      await Promise.all(readers.map((reader) => reader.stop()));
-    },
-  };
+  // Each second is taken by all partitions together, so it matters that none moves before all have loaded what they know.
+  return partitionStage("topology", readers);
 }
 
 /** Writes what is due, one flush at a time: what one partition moved on may be the outputs of all. */

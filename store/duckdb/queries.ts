@@ -51,6 +51,11 @@ class Conditions {
   }
 }
 
+/** A clause that leaves of the rows with the same key only the one written last. */
+export function newestRowPer(key: string): string {
+  return `QUALIFY row_number() OVER (PARTITION BY ${key} ORDER BY rowid DESC) = 1`;
+}
+
 /** Samples of some series (null = all) by series number and time; amended windows have several rows, the newest last. */
 export async function readSamples(
   connection: DuckDBConnection,
@@ -86,18 +91,26 @@ export async function readActiveSeries(
   return rows.map(([number]) => number as number);
 }
 
+/** Rows of the windows of some entities (none = all), by `key`: of amended windows what was written last. */
+async function readWindows(
+  connection: DuckDBConnection,
+  query: TimeRange & { readonly entities: readonly string[]; readonly rowsMax: number },
+  from: { columns: string; table: string; key: string },
+): Promise<unknown[][]> {
+  const { columns, table, key } = from;
+  const conditions = new Conditions().between("window_ms", query.fromMs, query.toMs).oneOf("entity", query.entities);
+  return await conditions.rows(connection, { columns, table, rest: `${newestRowPer(key)} ORDER BY ${key}`, rowsMax: query.rowsMax });
+}
+
 export async function readDurations(
   connection: DuckDBConnection,
   file: DayFile,
   query: TimeRange & { readonly entities: readonly string[]; readonly rowsMax: number },
 ): Promise<DurationWindow[]> {
-  const conditions = new Conditions().between("window_ms", query.fromMs, query.toMs).oneOf("entity", query.entities);
-  const rows = await conditions.rows(connection, {
+  const rows = await readWindows(connection, query, {
     columns: "entity, metric, attributes, window_ms::DOUBLE, count::DOUBLE, failed::DOUBLE, sum_ns::DOUBLE, buckets",
     table: `${file.schema}.durations`,
-    rest: `QUALIFY row_number() OVER (PARTITION BY entity, metric, attributes, window_ms ORDER BY rowid DESC) = 1
-           ORDER BY entity, metric, attributes, window_ms`,
-    rowsMax: query.rowsMax,
+    key: "entity, metric, attributes, window_ms",
   });
   return (rows as [string, string, string, number, number, number, number, string][]).map(
     ([entity, metric, attributes, windowStartMs, count, failed, sumNs, buckets]) => {
@@ -128,13 +141,11 @@ export async function readSpans(connection: DuckDBConnection, file: DayFile, que
 }
 
 export async function readTemplates(connection: DuckDBConnection, file: DayFile, query: TemplateQuery): Promise<TemplateCount[]> {
-  const conditions = new Conditions().between("window_ms", query.fromMs, query.toMs).oneOf("entity", query.entities);
-  const rows = await conditions.rows(connection, {
+  const windows = { ...query, rowsMax: query.templatesMax };
+  const rows = await readWindows(connection, windows, {
     columns: "entity, template, severity, text, window_ms::DOUBLE, count::DOUBLE",
     table: `${file.schema}.templates`,
-    rest: `QUALIFY row_number() OVER (PARTITION BY entity, template, severity, window_ms ORDER BY rowid DESC) = 1
-           ORDER BY entity, template, window_ms, severity`,
-    rowsMax: query.templatesMax,
+    key: "entity, template, window_ms, severity",
   });
   return (rows as [string, string, TemplateCount["severity"], string, number, number][]).map(
     ([entity, template, severity, text, windowStartMs, count]) => ({ entity, template, severity, text, windowStartMs, count }),

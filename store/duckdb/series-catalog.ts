@@ -4,6 +4,7 @@ import { compareCodeUnits } from "../../contract/canonical.ts";
 import type { SeriesSamples, SeriesSummary } from "../../contract/port.ts";
 import { type SeriesKey, type SeriesState, seriesId } from "../../contract/series.ts";
 import type { DayFile } from "./day-files.ts";
+import { newestRowPer } from "./queries.ts";
 
 /** Series of one day, and summaries over all days, at most. */
 const seriesMax = 200_000;
@@ -159,8 +160,7 @@ async function loadSeries(file: DayFile, connection: DuckDBConnection): Promise<
   }
   const rows = await rowsOf(
     connection,
-    `SELECT series, state, ready_at_ms::DOUBLE, at_ms::DOUBLE FROM ${file.schema}.state
-     QUALIFY row_number() OVER (PARTITION BY series ORDER BY rowid DESC) = 1`,
+    `SELECT series, state, ready_at_ms::DOUBLE, at_ms::DOUBLE FROM ${file.schema}.state ${newestRowPer("series")}`,
   );
   const states = new Map<number, WrittenState>();
   for (const [number, state, readyAtMs, atMs] of rows as [number, SeriesState, number | null, number][]) {

@@ -1,31 +1,19 @@
 /** What every EventStore does, whatever it is made of. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { HeadwaterError } from "../../contract/error.ts";
 import type { EventStore, StoredEvent } from "../../contract/port.ts";
-import { type Counts, until } from "./temporary.ts";
-
-/** One place where events live on; `open` may be called again after `close`. */
-interface EventStorePlace {
-  readonly counts: Counts;
-  open(): Promise<EventStore>;
-  remove(): Promise<void>;
-}
+import { inFreshPlaces, type Place } from "./place.ts";
+import { until } from "./temporary.ts";
 
 const fromStart = { afterPosition: 0, streamPrefix: "" };
 
-export function eventStoreConformance(name: string, newPlace: () => Promise<EventStorePlace>): void {
+export function eventStoreConformance(name: string, newPlace: () => Promise<Place<EventStore>>): void {
   describe(`EventStore: ${name}`, () => {
-    let place: EventStorePlace;
+    let place: Place<EventStore>;
     let store: EventStore;
-
-    beforeEach(async () => {
-      place = await newPlace();
-      store = await place.open();
-    });
-
-    afterEach(async () => {
-      await store.close();
-      await place.remove();
+    inFreshPlaces(newPlace, (fresh, opened) => {
+      place = fresh;
+      store = opened;
     });
 
     it("appends to a stream and reads it back, numbered from 1, positions rising over all streams", async () => {

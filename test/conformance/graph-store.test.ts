@@ -1,10 +1,11 @@
 import { openMemoryGraphStore } from "../../graph/memory/memory-graph-store.ts";
 import { SystemClock } from "../../services/platform.ts";
 import { graphStoreConformance } from "./graph-store.ts";
-import { temporaryFolder } from "./temporary.ts";
+import { Counts, temporaryFolder } from "./temporary.ts";
 
 graphStoreConformance("memory, kept in a folder", async () => {
   const folder = await temporaryFolder();
-  const open = () => openMemoryGraphStore({ directory: folder.path, clock: new SystemClock(), onCounted: () => undefined });
-  return { open, remove: folder.remove };
+  const counts = new Counts();
+  const open = () => openMemoryGraphStore({ directory: folder.path, clock: new SystemClock(), onCounted: counts.onCounted });
+  return { counts, open, remove: folder.remove };
 });

@@ -1,34 +1,23 @@
 /** What every GraphStore does, whatever it is made of. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { partitionCount } from "../../contract/canonical.ts";
 import type { Dependency, Entity } from "../../contract/entity.ts";
 import type { GraphDelta, GraphStore } from "../../contract/port.ts";
+import { inFreshPlaces, type Place } from "./place.ts";
 import { aDependency, anEntity } from "./sample-messages.ts";
-
-/** One place where the graph lives on; `open` may be called again after `close`. */
-interface GraphStorePlace {
-  open(): Promise<GraphStore>;
-  remove(): Promise<void>;
-}
 
 function delta(options: { partition?: number; throughMs?: number; entities?: Entity[]; dependencies?: Dependency[] }): GraphDelta {
   const { partition = 0, throughMs = 0, entities = [], dependencies = [] } = options;
   return { partition, completeThroughMs: throughMs, entities, dependencies };
 }
 
-export function graphStoreConformance(name: string, newPlace: () => Promise<GraphStorePlace>): void {
+export function graphStoreConformance(name: string, newPlace: () => Promise<Place<GraphStore>>): void {
   describe(`GraphStore: ${name}`, () => {
-    let place: GraphStorePlace;
+    let place: Place<GraphStore>;
     let graph: GraphStore;
-
-    beforeEach(async () => {
-      place = await newPlace();
-      graph = await place.open();
-    });
-
-    afterEach(async () => {
-      await graph.close();
-      await place.remove();
+    inFreshPlaces(newPlace, (fresh, opened) => {
+      place = fresh;
+      graph = opened;
     });
 
     async function dependencyIdsAt(atMs: number): Promise<string[]> {

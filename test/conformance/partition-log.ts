@@ -1,16 +1,10 @@
 /** What every PartitionLog does, whatever it is made of. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { PartitionLog, PartitionOwner } from "../../contract/port.ts";
 import { logTopics } from "../../contract/topic.ts";
+import { inFreshPlaces, type Place } from "./place.ts";
 import { aWindowEntry } from "./sample-messages.ts";
-import { type Counts, until } from "./temporary.ts";
-
-/** One place where entries live on; `open` may be called again after `close`. */
-interface PartitionLogPlace {
-  readonly counts: Counts;
-  open(): Promise<PartitionLog>;
-  remove(): Promise<void>;
-}
+import { until } from "./temporary.ts";
 
 const all = { entriesMax: 100_000, waitMs: 0 };
 
@@ -22,19 +16,13 @@ async function sources(owner: PartitionOwner<"window">, afterOffset = 0): Promis
   return (await owner.read(afterOffset, all)).map((entry) => entry.value.progress[0]?.source ?? "");
 }
 
-export function partitionLogConformance(name: string, newPlace: () => Promise<PartitionLogPlace>): void {
+export function partitionLogConformance(name: string, newPlace: () => Promise<Place<PartitionLog>>): void {
   describe(`PartitionLog: ${name}`, () => {
-    let place: PartitionLogPlace;
+    let place: Place<PartitionLog>;
     let log: PartitionLog;
-
-    beforeEach(async () => {
-      place = await newPlace();
-      log = await place.open();
-    });
-
-    afterEach(async () => {
-      await log.close();
-      await place.remove();
+    inFreshPlaces(newPlace, (fresh, opened) => {
+      place = fresh;
+      log = opened;
     });
 
     async function reopen(): Promise<void> {

@@ -1,31 +1,19 @@
 /** What every Queue does, whatever it is made of. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { HeadwaterError } from "../../contract/error.ts";
 import type { Queue } from "../../contract/port.ts";
 import { queueTopics } from "../../contract/topic.ts";
+import { inFreshPlaces, type Place } from "./place.ts";
 import { aChange, anAlert, aTelemetryBatch, aVerdictRequest } from "./sample-messages.ts";
-import { type Counts, until } from "./temporary.ts";
+import { until } from "./temporary.ts";
 
-/** One place where messages live on; `open` may be called again after `close`. */
-interface QueuePlace {
-  readonly counts: Counts;
-  open(): Promise<Queue>;
-  remove(): Promise<void>;
-}
-
-export function queueConformance(name: string, newPlace: () => Promise<QueuePlace>): void {
+export function queueConformance(name: string, newPlace: () => Promise<Place<Queue>>): void {
   describe(`Queue: ${name}`, () => {
-    let place: QueuePlace;
+    let place: Place<Queue>;
     let queue: Queue;
-
-    beforeEach(async () => {
-      place = await newPlace();
-      queue = await place.open();
-    });
-
-    afterEach(async () => {
-      await queue.close();
-      await place.remove();
+    inFreshPlaces(newPlace, (fresh, opened) => {
+      place = fresh;
+      queue = opened;
     });
 
     it("hands a message with its binary body to the subscriber as it was published", async () => {

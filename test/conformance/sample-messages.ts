@@ -2,6 +2,7 @@
 import type { Dependency, Entity } from "../../contract/entity.ts";
 import type { DurationWindow, SeriesSamples, TelemetryAppend, TemplateCount } from "../../contract/port.ts";
 import type { QueueMessage } from "../../contract/topic.ts";
+import type { RankResult } from "../../contract/verdict.ts";
 import type { KeptLine, KeptSpan, WindowEntry } from "../../contract/window.ts";
 
 /** A moment in the middle of a UTC day, 2025-03-10. */
@@ -18,6 +19,13 @@ export function aChange(id: string): QueueMessage<"change"> {
 
 export function aVerdictRequest(id: string): QueueMessage<"verdict-request"> {
   return { id, incident: "i", version: 1, askedForMs: 5, reason: "onset+5s", onsetMs: 0, symptoms: [] };
+}
+
+/** Names a cause in a sentence, and says nothing else. */
+export function aRankResult(sentence: string): RankResult {
+  const interval = { fromMs: 0, toMs: 1 };
+  const empty = { ranking: [], counterEvidence: [], blindSpots: [] };
+  return { schemaVersion: 1, conclusion: "cause", confidence: null, sentence, onsetMs: null, normal: interval, fault: interval, ...empty };
 }
 
 export function anAlert(id: string): QueueMessage<"alert"> {

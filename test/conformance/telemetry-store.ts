@@ -1,15 +1,8 @@
 /** What every TelemetryStore does, whatever it is made of. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { TelemetryAppend, TelemetryStore } from "../../contract/port.ts";
+import { inFreshPlaces, type Place } from "./place.ts";
 import { aDuration, aLine, aSeries, aSpan, aTelemetryAppend, aTemplateCount, hex, noonMs } from "./sample-messages.ts";
-import type { Counts } from "./temporary.ts";
-
-/** One place where telemetry lives on; `open` may be called again after `close`. */
-interface TelemetryStorePlace {
-  readonly counts: Counts;
-  open(): Promise<TelemetryStore>;
-  remove(): Promise<void>;
-}
 
 const dayMs = 86_400_000;
 const everything = { fromMs: 0, toMs: noonMs + 400 * dayMs, entities: [] as string[] };
@@ -21,19 +14,13 @@ function append(key: string, windowStartMs: number, parts: Partial<TelemetryAppe
   return { key, windowStartMs, series: [], durations: [], spans: [], templates: [], lines: [], ...parts };
 }
 
-export function telemetryStoreConformance(name: string, newPlace: () => Promise<TelemetryStorePlace>): void {
+export function telemetryStoreConformance(name: string, newPlace: () => Promise<Place<TelemetryStore>>): void {
   describe(`TelemetryStore: ${name}`, () => {
-    let place: TelemetryStorePlace;
+    let place: Place<TelemetryStore>;
     let store: TelemetryStore;
-
-    beforeEach(async () => {
-      place = await newPlace();
-      store = await place.open();
-    });
-
-    afterEach(async () => {
-      await store.close();
-      await place.remove();
+    inFreshPlaces(newPlace, (fresh, opened) => {
+      place = fresh;
+      store = opened;
     });
 
     it("answers nothing while it is empty", async () => {

@@ -2,11 +2,30 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterEach, beforeEach } from "vitest";
 
 /** A fresh folder under the system's temporary one, and how to be rid of it. */
 export async function temporaryFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "headwater-test-"));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** A fresh folder for every test of the file or of the `describe` around the call. */
+export function useTemporaryFolder(): { readonly path: string } {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>> | null = null;
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+  });
+  afterEach(async () => {
+    await folder?.remove();
+    folder = null;
+  });
+  return {
+    get path() {
+      if (folder === null) throw new Error("there is a folder only while a test runs");
+      return folder.path;
+    },
+  };
 }
 
 /** What `onCounted` was called with, added up. */

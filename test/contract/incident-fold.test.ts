@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Incident, type IncidentEvent } from "../../contract/incident.ts";
 import { foldIncident, incidentSentence, worstImpact } from "../../contract/incident-fold.ts";
+import { aRankResult } from "../conformance/sample-messages.ts";
 
 const base = { atMs: 1_000, actor: null };
 const alert = { id: "a1", entity: "checkout", objective: "availability", startsAtMs: 500, endsAtMs: null, summary: "" };
@@ -8,19 +9,7 @@ const impact = { entity: "checkout", objective: "availability" as const, badRati
 const opened: IncidentEvent = { type: "opened", ...base, number: 3, onsetMs: 500, severity: "P2", alert, impact };
 
 function verdictAdded(version: number, sentence: string): IncidentEvent {
-  const interval = { fromMs: 0, toMs: 1 };
-  const result = {
-    schemaVersion: 1 as const,
-    conclusion: "cause" as const,
-    confidence: null,
-    sentence,
-    ranking: [],
-    onsetMs: null,
-    normal: interval,
-    fault: interval,
-    counterEvidence: [],
-    blindSpots: [],
-  };
+  const result = aRankResult(sentence);
   const verdict = { id: `v${version}`, incident: "i", version, askedForMs: 2_000, reason: "onset+15s" as const, snapshotHash: "h", result };
   return { type: "verdict-added", ...base, verdict, operational: { rankedInMs: 1, gatheredInMs: 1, answeredAtMs: 1 } };
 }

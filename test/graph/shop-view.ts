@@ -1,7 +1,7 @@
 /** The same incident seen through worse eyes: what other installations lack or get wrong. */
 import type { EvidenceSnapshot, SpanStatistics } from "../../contract/evidence.ts";
 
-export const views = ["full", "no-own-time", "sampled", "no-callees", "metrics-only", "late", "no-gauges"] as const;
+const views = ["full", "no-own-time", "sampled", "no-callees", "metrics-only", "late", "no-gauges"] as const;
 export type View = (typeof views)[number];
 
 /** A snapshot without what the view lacks. */

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { until } from "../conformance/temporary.ts";
 import { OtlpSink } from "./otlp-sink.ts";
 
 /** Generous, since a machine busy with other tests starts a dozen processes slowly. */
@@ -33,7 +34,7 @@ class RunningLab {
   }
 
   async event(name: string): Promise<LabEvent> {
-    await until(() => this.events.some((event) => event.event === name || event.event === "failed"), waitMs);
+    await until(`the shop says ${name}`, () => this.events.some((event) => event.event === name || event.event === "failed"), waitMs);
     const failed = this.events.find((event) => event.event === "failed");
     if (failed !== undefined && name !== "failed") throw new Error(`the shop failed: ${String(failed.text)}`);
     return this.events.find((event) => event.event === name)!;
@@ -65,14 +66,6 @@ function statusOf(pid: number): string {
 }
 
 const running = (pids: readonly number[]): number[] => pids.filter((pid) => /^State:\s+[^ZX]/m.test(statusOf(pid)));
-
-async function until(condition: () => boolean, waitMs: number): Promise<void> {
-  const deadline = Date.now() + waitMs;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`the condition was not met within ${waitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
 
 let sink: OtlpSink;
 let folder = "";
@@ -124,7 +117,11 @@ describe("the shop as a program", { timeout: waitMs * 2 }, () => {
     const [fromMs, toMs] = [Number(begins.atMs), Number(ends.atMs)];
     expect(served.some((span) => span.startMs < fromMs)).toBe(true);
     expect(served.filter((span) => span.startMs > fromMs + 200 && span.startMs < toMs)).toEqual([]);
-    await until(() => sink.spans.some((span) => span.service === victim && span.kind === 2 && span.startMs > toMs), 5_000);
+    await until(
+      "spans come after the fault",
+      () => sink.spans.some((span) => span.service === victim && span.kind === 2 && span.startMs > toMs),
+      5_000,
+    );
     const entry = String(last.entry).replace("lab/", "");
     const asked = sink.spans.filter(
       (span) => span.service === entry && span.kind === 2 && span.startMs > fromMs + 200 && span.startMs < toMs - 500,
@@ -140,7 +137,7 @@ describe("the shop as a program", { timeout: waitMs * 2 }, () => {
     expect(family.length).toBeGreaterThan(services.length + 2);
     shop.say({ command: "quit" });
     expect(await shop.ended).toBe(0);
-    await until(() => running(family).length === 0, 5_000);
+    await until("no process of the shop runs", () => running(family).length === 0, 5_000);
   });
 
   it("runs quietly on what the lab has itself, refuses nonsense, and ends with its parent", async () => {
@@ -162,7 +159,7 @@ describe("the shop as a program", { timeout: waitMs * 2 }, () => {
     expect([...systems].sort()).toEqual(["postgresql", "redis"]);
     const family = shop.family();
     shop.process.kill("SIGKILL");
-    await until(() => running(family).length === 0, 10_000);
+    await until("no process of the shop runs", () => running(family).length === 0, 10_000);
   });
 
   it("says what is wrong with its arguments", async () => {

@@ -1,8 +1,17 @@
 /** Small OTLP/JSON trace bodies for tests that speak to a running gateway. */
 import { randomBytes } from "node:crypto";
 
+export interface TraceBodyOptions {
+  readonly service: string;
+  readonly spanCount: number;
+  readonly endMs: number;
+  /** Of the spans, how many failed; none unless told. */
+  readonly failedCount?: number;
+}
+
 /** A body with `spanCount` root server spans of one service that ended at `endMs`. */
-export function traceBody(options: { service: string; spanCount: number; endMs: number }): string {
+export function traceBody(options: TraceBodyOptions): string {
+  const failedCount = options.failedCount ?? 0;
   const spans = Array.from({ length: options.spanCount }, (_, index) => ({
     traceId: randomBytes(16).toString("hex"),
     spanId: randomBytes(8).toString("hex"),
@@ -10,7 +19,7 @@ export function traceBody(options: { service: string; spanCount: number; endMs: 
     kind: 2,
     startTimeUnixNano: String(BigInt(options.endMs - 5) * 1_000_000n + BigInt(index)),
     endTimeUnixNano: String(BigInt(options.endMs) * 1_000_000n),
-    status: {},
+    status: index < failedCount ? { code: 2 } : {},
   }));
   const resource = { attributes: [{ key: "service.name", value: { stringValue: options.service } }] };
   return JSON.stringify({ resourceSpans: [{ resource, scopeSpans: [{ scope: {}, spans }] }] });

@@ -1,30 +1,52 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { canonicalJson } from "../../contract/canonical.ts";
+import type { EvidenceSnapshot } from "../../contract/evidence.ts";
+import type { RankResult } from "../../contract/verdict.ts";
+import { foldOf, rankTruth, type TruthItem } from "../../graph/case/score.ts";
+import { rankCauses } from "../../graph/rank-causes.ts";
 import { walkOtlp } from "../../native/otlp-walk.ts";
-import { readIncidents } from "../../services/command/incident-reader.ts";
+import { readIncidents, readSnapshot } from "../../services/command/incident-reader.ts";
 import { type Recording, readRecording } from "../../services/command/recording.ts";
 import { replay } from "../../services/command/replay.ts";
 import type { RecordedBody } from "../../services/gateway/gateway-message.ts";
+import { renamed } from "../graph/rename-snapshot.ts";
+import { ShopRandom } from "../graph/shop-random.ts";
 
 const fixtures = join(import.meta.dirname, "../fixture");
 const recordings = readdirSync(fixtures).filter((name) => name.endsWith(".br"));
 const settleMs = 1_000;
+const renamings = 5;
 
-/** Everything of the incidents that is hashed: all but wall times. */
-async function verdictBytes(recording: Recording): Promise<string> {
+/** What a replay leaves behind. */
+interface Replayed {
+  /** Everything of the incidents that is hashed: all but wall times. */
+  readonly bytes: string;
+  /** Each verdict's result with the snapshot that was sealed for it. */
+  readonly sealed: readonly { readonly snapshot: EvidenceSnapshot; readonly result: RankResult }[];
+}
+
+async function replayed(recording: Recording): Promise<Replayed> {
   const directory = mkdtempSync(join(tmpdir(), "headwater-replay-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const app = await replay({ recording, dataDirectory: join(directory, "data"), webDirectory: null });
   try {
-    const incidents = await readIncidents(app.ports.events);
-    return canonicalJson(
+    const { events } = app.ports;
+    const incidents = await readIncidents(events);
+    const bytes = canonicalJson(
       incidents.map((incident) => ({ id: incident.id, onsetMs: incident.onsetMs, alerts: incident.alerts, verdicts: incident.verdicts })),
     );
+    const sealed: { snapshot: EvidenceSnapshot; result: RankResult }[] = [];
+    for (const verdict of incidents.flatMap((incident) => incident.verdicts)) {
+      const snapshot = await readSnapshot(events, verdict);
+      if (snapshot === null) throw new Error(`no snapshot was sealed for verdict ${verdict.id}`);
+      sealed.push({ snapshot, result: verdict.result });
+    }
+    return { bytes, sealed };
   } finally {
     await app.stop();
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -60,20 +82,42 @@ function interleaved(recording: Recording, seed: number): Recording {
   return { header: recording.header, bodies: moved.map((one) => one.body) };
 }
 
-describe("a recorded lab stream", () => {
-  it("is there at least twice", () => {
-    expect(recordings.length).toBeGreaterThanOrEqual(2);
+/** Where each of the candidates stands with ties counted against it, as if it alone were the truth. */
+function pessimisticRanks(snapshot: EvidenceSnapshot, candidates: readonly TruthItem[]): number[] {
+  const { ranking } = rankCauses(snapshot);
+  const fold = foldOf(snapshot);
+  return candidates.map((candidate) => rankTruth(ranking, [candidate], fold).rankPessimistic);
+}
+
+it("there are at least two recorded lab streams", () => {
+  expect(recordings.length).toBeGreaterThanOrEqual(2);
+});
+
+describe.each(recordings)("the recorded lab stream %s", (name) => {
+  const recording = readRecording(join(fixtures, name));
+  let first: Replayed;
+  beforeAll(async () => {
+    first = await replayed(recording);
+  }, 120_000);
+
+  it("gives verdicts, byte-equal when replayed again and when its batches are interleaved differently", { timeout: 180_000 }, async () => {
+    expect(first.bytes).toContain('"ranking":[{');
+    expect((await replayed(recording)).bytes).toBe(first.bytes);
+    expect((await replayed(interleaved(recording, 7))).bytes).toBe(first.bytes);
   });
 
-  for (const name of recordings) {
-    it(`${name} gives verdicts, byte-equal when replayed again and when its batches are interleaved differently`, {
-      timeout: 180_000,
-    }, async () => {
-      const recording = readRecording(join(fixtures, name));
-      const first = await verdictBytes(recording);
-      expect(first).toContain('"ranking":[{');
-      expect(await verdictBytes(recording)).toBe(first);
-      expect(await verdictBytes(interleaved(recording, 7))).toBe(first);
-    });
-  }
+  it("has every candidate at the same tie-aware rank when everything in a sealed snapshot is renamed and shuffled", () => {
+    expect(first.sealed.length).toBeGreaterThan(0);
+    for (const { snapshot, result } of first.sealed) {
+      const candidates = result.ranking.map(({ type, id, kind }): TruthItem => ({ type, id, kind }));
+      expect(candidates.length).toBeGreaterThan(1);
+      // The snapshot is what the verdict was given on, not something near it.
+      expect(canonicalJson(rankCauses(snapshot))).toBe(canonicalJson(result));
+      const ranks = pessimisticRanks(snapshot, candidates);
+      for (let seed = 1; seed <= renamings; seed += 1) {
+        const other = renamed(snapshot, candidates, new ShopRandom(seed));
+        expect(pessimisticRanks(other.snapshot, other.truth), `renaming ${seed}`).toEqual(ranks);
+      }
+    }
+  });
 });

@@ -2,13 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { createClient } from "../../client/client.ts";
 import { endHeadwater, eventually, type RunningHeadwater, startHeadwater, writeConfig } from "./headwater-process.ts";
 import { sendTraces, traceBody } from "./otlp-json.ts";
+import { storedSpans } from "./stored-spans.ts";
 
 const rounds = 10;
 const spanCount = 7;
-const windowSeconds = 1;
 
 /** Sends batches one after another, each from a service of its own, until the process is killed at a random moment. */
 async function sendUntilKilled(running: RunningHeadwater, round: number, acknowledged: Set<string>, sent: Set<string>): Promise<void> {
@@ -21,16 +20,6 @@ async function sendUntilKilled(running: RunningHeadwater, round: number, acknowl
     if (await sendTraces(running.otlpUrl, traceBody({ service, spanCount, endMs: Date.now() }))) acknowledged.add(service);
   }
   await killed;
-}
-
-/** Spans of one service that the stored windows hold: rate per second times the window's length; null when it is not known. */
-async function storedSpans(running: RunningHeadwater, service: string, fromMs: number): Promise<number | null> {
-  const client = createClient({ baseUrl: running.apiUrl });
-  const query = { fromMs, toMs: Date.now() + 10_000, entity: service, metric: "span.server.duration", limit: 100 };
-  const { items } = await client.call("series", { query });
-  const rate = items.find((series) => series.key.statistic === "rate" && series.key.attributes === "");
-  if (rate === undefined) return null;
-  return Math.round(rate.samples.reduce((sum, sample) => sum + sample.value * windowSeconds, 0));
 }
 
 it("counts every acknowledged span exactly once after ten SIGKILLs at random moments under load", { timeout: 240_000 }, async () => {

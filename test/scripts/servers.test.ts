@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { HeadwaterError } from "../../contract/error.ts";
 import { findRedis } from "../../lab/servers.ts";
 import { startPostgres, startRedis, startServers } from "../../scripts/servers.ts";
+import { until } from "../conformance/temporary.ts";
 
 const started: { stop(): Promise<void> }[] = [];
 
@@ -36,14 +37,6 @@ function isRunning(pid: number): boolean {
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return false;
-  }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error("the condition was not met within 30 s");
-    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
@@ -109,7 +102,7 @@ describe("servers for lab and tests", { timeout: 120_000 }, () => {
     const fresh = folders().filter((name) => !before.includes(name));
     expect(fresh.length).toBeGreaterThan(0);
     child.kill("SIGKILL");
-    await until(() => folders().every((name) => !fresh.includes(name)));
+    await until("the folders are gone", () => folders().every((name) => !fresh.includes(name)), 30_000);
     await expect(value(postgres, "SELECT 1")).rejects.toThrow();
   });
 });

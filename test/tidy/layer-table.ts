@@ -39,7 +39,7 @@ export const layers: Record<string, Rule> = {
 /** Packages with a server or an engine behind them, and the folders that may import them. */
 export const engines: readonly { package: string; folders: readonly string[] }[] = [
   { package: "bullmq", folders: ["services/queue/"] },
-  { package: "ioredis", folders: ["services/queue/", "services/log/", "lab/"] },
+  { package: "ioredis", folders: ["services/queue/", "services/log/"] },
   { package: "neo4j-driver", folders: ["graph/neo4j/"] },
   { package: "pg", folders: ["store/postgres/", "lab/"] },
   { package: "libsql", folders: ["store/sqlite/"] },

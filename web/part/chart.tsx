@@ -5,7 +5,7 @@ import { formatTime, formatValue } from "../format.ts";
 import { type ChartTheme, useChartTheme } from "./chart-theme.ts";
 
 /** Width of the value axis, the same in every chart and in the time axis, so that moments stand above one another. */
-export const valueAxisWidth = 64;
+const valueAxisWidth = 64;
 
 export interface ChartPoints {
   readonly atMs: readonly number[];

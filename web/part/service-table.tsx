@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { ServiceSummary } from "../../contract/route.ts";
 import { countOf, formatNumber, formatSeconds, formatShare } from "../format.ts";
 import { incidentAddress, serviceAddress } from "../router.ts";
+import { isFound, SearchField } from "./search-field.tsx";
 import { Time } from "./time.tsx";
 
 /** Rows drawn at first; the search finds the others. */
@@ -10,20 +11,10 @@ const rowsMax = 500;
 
 export function ServiceTable(props: { services: readonly ServiceSummary[]; now: number }) {
   const [search, setSearch] = useState("");
-  const wanted = search.trim().toLowerCase();
-  const found = props.services.filter((service) => service.entity.id.toLowerCase().includes(wanted));
+  const found = props.services.filter((service) => isFound(service.entity.id, search));
   return (
     <>
-      <label class="search">
-        <span class="unseen">Search services</span>
-        <input
-          type="search"
-          data-search
-          placeholder="Search services ( / )"
-          value={search}
-          onInput={(event) => setSearch(event.currentTarget.value)}
-        />
-      </label>
+      <SearchField what="services" search={search} onSearch={setSearch} />
       <div class="scroll">
         <table class="cards">
           <thead>

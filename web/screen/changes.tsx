@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Command } from "../part/command.tsx";
 import { Changes } from "../part/incident-facts.tsx";
 import { Empty, Failure, Waiting } from "../part/notice.tsx";
+import { isFound, SearchField } from "../part/search-field.tsx";
 import { useNow } from "../part/time.tsx";
 import { useResource } from "../resource.ts";
 import { api, windowTick } from "../session.ts";
@@ -18,9 +19,7 @@ export function ChangesScreen() {
   useEffect(() => {
     document.title = "Changes · Headwater";
   }, []);
-  const wanted = search.trim().toLowerCase();
-  const found =
-    read.data?.items.filter((change) => `${change.entity} ${change.kind} ${change.summary}`.toLowerCase().includes(wanted)) ?? [];
+  const found = read.data?.items.filter((change) => isFound(`${change.entity} ${change.kind} ${change.summary}`, search)) ?? [];
   return (
     <>
       <h1 tabIndex={-1}>Changes</h1>
@@ -29,16 +28,7 @@ export function ChangesScreen() {
       {read.data?.items.length === 0 ? <NoChanges /> : null}
       {read.data !== null && read.data.items.length > 0 ? (
         <>
-          <label class="search">
-            <span class="unseen">Search changes</span>
-            <input
-              type="search"
-              data-search
-              placeholder="Search changes ( / )"
-              value={search}
-              onInput={(event) => setSearch(event.currentTarget.value)}
-            />
-          </label>
+          <SearchField what="changes" search={search} onSearch={setSearch} />
           {found.length === 0 ? <p class="aside">No change matches “{search}”.</p> : <Changes changes={found} now={now} />}
         </>
       ) : null}

@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { IncidentSummary } from "../../contract/route.ts";
 import { IncidentRow } from "../part/incident-row.tsx";
 import { Empty, Failure, Waiting } from "../part/notice.tsx";
+import { isFound, SearchField } from "../part/search-field.tsx";
 import { useNow } from "../part/time.tsx";
 import { navigate, place } from "../router.ts";
 import { api, changedIncident } from "../session.ts";
@@ -27,16 +28,7 @@ export function IncidentsScreen() {
     <>
       <h1 tabIndex={-1}>Incidents</h1>
       <div class="filters">
-        <label class="search">
-          <span class="unseen">Search incidents</span>
-          <input
-            type="search"
-            data-search
-            placeholder="Search incidents ( / )"
-            value={search}
-            onInput={(event) => setSearch(event.currentTarget.value)}
-          />
-        </label>
+        <SearchField what="incidents" search={search} onSearch={setSearch} />
         <label>
           status{" "}
           <select
@@ -93,8 +85,7 @@ function IncidentList(props: { status: Status | null; search: string; now: numbe
   }, [changed]);
 
   if (listed === null) return error === null ? <Waiting what="incidents" /> : <Failure error={error} what="The incidents" />;
-  const wanted = props.search.trim().toLowerCase();
-  const shown = listed.items.filter((incident) => `inc-${incident.number} ${incident.sentence}`.toLowerCase().includes(wanted));
+  const shown = listed.items.filter((incident) => isFound(`INC-${incident.number} ${incident.sentence}`, props.search));
   return (
     <>
       <Failure error={error} what="More incidents" />

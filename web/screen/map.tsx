@@ -54,24 +54,8 @@ function Moments(props: { atMs: number | null; sinceMs: number | null }) {
   };
   return (
     <div class="filters">
-      <label>
-        as of{" "}
-        <input
-          type="datetime-local"
-          step="1"
-          value={localText(props.atMs)}
-          onChange={(event) => go({ at: fromLocalText(event.currentTarget.value) })}
-        />
-      </label>
-      <label>
-        compared with{" "}
-        <input
-          type="datetime-local"
-          step="1"
-          value={localText(props.sinceMs)}
-          onChange={(event) => go({ since: fromLocalText(event.currentTarget.value) })}
-        />
-      </label>
+      <Moment label="as of" atMs={props.atMs} onChange={(at) => go({ at })} />
+      <Moment label="compared with" atMs={props.sinceMs} onChange={(since) => go({ since })} />
       <button type="button" onClick={() => go({ since: (props.atMs ?? Date.now()) - 900_000 })}>
         15 min before
       </button>
@@ -79,6 +63,20 @@ function Moments(props: { atMs: number | null; sinceMs: number | null }) {
         Now
       </button>
     </div>
+  );
+}
+
+function Moment(props: { label: string; atMs: number | null; onChange: (atMs: number | null) => void }) {
+  return (
+    <label>
+      {props.label}{" "}
+      <input
+        type="datetime-local"
+        step="1"
+        value={localText(props.atMs)}
+        onChange={(event) => props.onChange(fromLocalText(event.currentTarget.value))}
+      />
+    </label>
   );
 }
 

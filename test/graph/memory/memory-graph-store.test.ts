@@ -1,25 +1,20 @@
 import { readdir, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import * as fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { observed, valueAt } from "../../../graph/memory/attribute-history.ts";
 import { openMemoryGraphStore } from "../../../graph/memory/memory-graph-store.ts";
 import { SystemClock } from "../../../services/platform.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
 import { aDependency, anEntity } from "../../conformance/sample-messages.ts";
-import { Counts, temporaryFolder } from "../../conformance/temporary.ts";
+import { Counts, useTemporaryFolder } from "../../conformance/temporary.ts";
 
 describe("the memory graph on disk", () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  const folder = useTemporaryFolder();
   let counts: Counts;
 
   beforeEach(async () => {
-    folder = await temporaryFolder();
     counts = new Counts();
-  });
-
-  afterEach(async () => {
-    await folder.remove();
   });
 
   function open(journalBytesMax = 16_777_216, directory = folder.path) {

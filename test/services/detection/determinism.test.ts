@@ -1,9 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { canonicalJson, sortedBy } from "../../../contract/canonical.ts";
 import type { KeptSpan } from "../../../contract/window.ts";
+import { interleaved, uniform } from "../arrival-order.ts";
 import {
   type Batch,
   type Bench,
@@ -12,10 +13,9 @@ import {
   emptyEntry,
   entriesOf,
   gauge,
-  interleaved,
   openBench,
   startMs,
-  uniform,
+  window,
 } from "./window-streams.ts";
 
 const seconds = 55;
@@ -76,14 +76,9 @@ function span(entity: string, of: { atMs: number; ms: number; failed: boolean; o
   };
 }
 
-const opened: Bench[] = [];
-afterEach(async () => {
-  for (const bench of opened.splice(0)) await bench.close();
-});
-
 async function open(folder?: string): Promise<Bench> {
   const bench = await openBench(folder);
-  opened.push(bench);
+  onTestFinished(() => bench.close());
   return bench;
 }
 
@@ -110,7 +105,10 @@ describe("detection", () => {
     ).toBe(true);
     expect(straight.told.length).toBeGreaterThan(50);
     for (const seed of [2, 3]) {
-      const other = await run(interleaved(batches(), uniform(seed)), seed + 10);
+      const other = await run(
+        interleaved(batches(), { atMs: ({ atMs }) => atMs, delayMs: window.settleMs - 1, random: uniform(seed) }),
+        seed + 10,
+      );
       expect(await other.counted("headwater_detection_amended_total")).toBe(0);
       expect(outcome(other) === expected).toBe(true);
     }
@@ -137,7 +135,6 @@ describe("detection", () => {
         told.push(...bench.told);
         // A crash: nothing is committed at the end; the log is closed under the stage's feet.
         await bench.close();
-        opened.pop();
         await stage.stop();
       }
       expect(canonicalJson({ appended: sortedBy(appended, ([key]) => key), told }) === expected).toBe(true);

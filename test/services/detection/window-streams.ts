@@ -11,20 +11,10 @@ import { createDetection, type DetectionOptions } from "../../../services/detect
 import { openFilePartitionLog } from "../../../services/log/file-log.ts";
 import { createPlatform, ManualClock } from "../../../services/platform.ts";
 import { openDuckdbTelemetryStore } from "../../../store/duckdb/duckdb-telemetry-store.ts";
+import { counted } from "../counted.ts";
 
 export const startMs = 1_700_000_000_000;
 export const window = { windowMs: 1_000, settleMs: 1_000, sourceSilentMs: 3_000, amendMs: 5_000 };
-
-/** Uniform in [0, 1), the same in every run. */
-export function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** One span that ended at a moment. */
 export function duration(entity: string, of: { atMs: number; ms: number; failed?: boolean; operation?: string }): WindowPartial {
@@ -79,17 +69,6 @@ export function entriesOf(batches: readonly Batch[], random: () => number): Wind
     });
   }
   return entries;
-}
-
-/** Another order: each batch comes up to `settleMs` later, and no source's batches overtake each other. */
-export function interleaved(batches: readonly Batch[], random: () => number): Batch[] {
-  const lastMs = new Map<string, number>();
-  const arrivals = batches.map((batch) => {
-    const atMs = Math.max(lastMs.get(batch.source) ?? 0, batch.atMs + random() * (window.settleMs - 1));
-    lastMs.set(batch.source, atMs);
-    return { batch, atMs };
-  });
-  return arrivals.sort((left, right) => left.atMs - right.atMs).map(({ batch }) => batch);
 }
 
 export interface Bench {
@@ -151,10 +130,7 @@ export async function openBench(folder?: string): Promise<Bench> {
   return {
     ...{ log, telemetry, appended, told },
     createStage: (more = {}) => createDetection({ platform, log, telemetry, window, partitions: [0], ...more }),
-    counted: async (name) => {
-      const metric = await platform.metrics.registry.getSingleMetric(name)?.get();
-      return (metric?.values ?? []).reduce((sum, { value }) => sum + value, 0);
-    },
+    counted: (name) => counted(platform, name),
     feed: (entries, partition = 0) =>
       log.append(
         entries.map((value) => ({ topic: "window" as const, partition, value })),

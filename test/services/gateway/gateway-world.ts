@@ -55,7 +55,17 @@ export async function gatewayWorld(options: WorldOptions = {}): Promise<GatewayW
     tokens: options.tokens ?? [],
     onRecorded: (body) => recorded.push(body),
   });
-  await gateway.start();
+  const close = async (): Promise<void> => {
+    await gateway.stop();
+    await queue.close();
+    await folder.remove();
+  };
+  try {
+    await gateway.start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     gateway,
     queue,
@@ -68,11 +78,7 @@ export async function gatewayWorld(options: WorldOptions = {}): Promise<GatewayW
       const bytes = new Uint8Array(await response.arrayBuffer());
       return { status: response.status, headers: response.headers, bytes, text: new TextDecoder().decode(bytes) };
     },
-    async close() {
-      await gateway.stop();
-      await queue.close();
-      await folder.remove();
-    },
+    close,
   };
 }
 

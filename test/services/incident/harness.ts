@@ -2,9 +2,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { onTestFinished } from "vitest";
 import type { Anomaly, RequestWindow } from "../../../contract/anomaly.ts";
-import { partitionCount, partitionOf } from "../../../contract/canonical.ts";
-import { dependencyId } from "../../../contract/entity.ts";
+import { allPartitions, partitionOf } from "../../../contract/canonical.ts";
 import { type Incident, IncidentEvent } from "../../../contract/incident.ts";
 import { foldIncident } from "../../../contract/incident-fold.ts";
 import type { EventStore, GraphStore, PartitionLog, Queue } from "../../../contract/port.ts";
@@ -16,6 +16,9 @@ import { createLogger, createMetrics, ManualClock, type Platform } from "../../.
 import { openMemoryQueue } from "../../../services/queue/memory-queue.ts";
 import type { Stage } from "../../../services/stage.ts";
 import { openSqliteEventStore } from "../../../store/sqlite/sqlite-event-store.ts";
+import { aDependency, anEntity } from "../../conformance/sample-messages.ts";
+import { temporaryFolder } from "../../conformance/temporary.ts";
+import { tellWholeGraph } from "../whole-graph.ts";
 import { served } from "./served.ts";
 
 /** A whole second, so that windows are aligned. */
@@ -51,12 +54,22 @@ export interface HarnessOptions {
   readonly calls?: Record<string, readonly string[]>;
 }
 
-export async function temporaryDirectory(): Promise<string> {
-  return await mkdtemp(join(tmpdir(), "headwater-incident-"));
+/** A directory that outlives the harnesses of a test and goes with the test. */
+export async function lastingDirectory(): Promise<string> {
+  const { path, remove } = await temporaryFolder();
+  onTestFinished(remove);
+  return path;
+}
+
+/** A harness that is closed when its test has finished. */
+export async function started(options?: HarnessOptions): Promise<Harness> {
+  const harness = await openHarness(options);
+  onTestFinished(() => harness.close());
+  return harness;
 }
 
 export async function openHarness(options: HarnessOptions = {}): Promise<Harness> {
-  const directory = options.directory ?? (await temporaryDirectory());
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "headwater-incident-")));
   const clock = new ManualClock(epochMs);
   const platform: Platform = { clock, logger: createLogger("silent"), metrics: createMetrics(), random: () => 0.5 };
   const onCounted = (): void => undefined;
@@ -122,8 +135,6 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
   return harness;
 }
 
-const allPartitions = Array.from({ length: partitionCount }, (_, partition) => partition);
-
 function entryOf(partition: number, from: { windowStartMs: number; all: readonly RequestWindow[]; anomalies: readonly Anomaly[] }) {
   return {
     topic: "anomaly" as const,
@@ -138,42 +149,14 @@ function entryOf(partition: number, from: { windowStartMs: number; all: readonly
 
 async function applyGraph(graph: GraphStore, { entries = ["shop"], calls = { shop: ["payment"] } }: HarnessOptions): Promise<void> {
   const ids = [...new Set([...entries, ...Object.keys(calls), ...Object.values(calls).flat()])];
-  const seen = { firstSeenMs: epochMs - 60_000, lastSeenMs: epochMs };
-  const entities = ids.map((id) => ({
-    id,
-    type: "service" as const,
-    namespace: null,
-    name: id,
-    version: null,
-    host: null,
-    zone: null,
-    alias: null,
-    entry: entries.includes(id),
-    ...seen,
-  }));
+  const seen = { seenMs: epochMs - 60_000, lastSeenMs: epochMs };
+  const entities = ids.map((id) => anEntity(id, { ...seen, entry: entries.includes(id) }));
   const dependencies = Object.entries(calls).flatMap(([source, targets]) =>
-    targets.map((target) => ({
-      id: dependencyId(source, target),
-      source,
-      target,
-      protocol: "http",
-      validFromMs: epochMs - 60_000,
-      validToMs: null,
-      lastSeenMs: epochMs,
-      learnedFrom: "spans" as const,
-      confidence: 1,
-      addresses: [`${target}:80`],
-    })),
+    targets.map((target) => {
+      return aDependency(source, target, { validFromMs: epochMs - 60_000, lastSeenMs: epochMs, addresses: [`${target}:80`] });
+    }),
   );
-  const completeThroughMs = epochMs + 86_400_000;
-  for (let partition = 0; partition < partitionCount; partition += 1) {
-    await graph.apply({
-      partition,
-      completeThroughMs,
-      entities: partition === 0 ? entities : [],
-      dependencies: partition === 0 ? dependencies : [],
-    });
-  }
+  await tellWholeGraph(graph, { completeThroughMs: epochMs + 86_400_000, entities, dependencies });
 }
 
 export function anomalyAt(entity: string, second: number, more: Partial<Anomaly> = {}): Anomaly {
@@ -195,11 +178,14 @@ export function anomalyAt(entity: string, second: number, more: Partial<Anomaly>
   };
 }
 
-/** Polls until it holds, at most `ms`. */
-export async function until(condition: () => Promise<boolean> | boolean, ms = 5_000): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error("the condition did not come to hold");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+/** Requests of a second in which all is well, and of one in which most fail. */
+export const healthy = { shop: { count: 50 }, payment: { count: 50 } };
+export const failing = { shop: { count: 50, failed: 40 }, payment: { count: 50, failed: 40 } };
+
+/** 40 healthy seconds, then everything fails for `seconds`. */
+export async function breakShop(harness: Harness, seconds: number): Promise<number> {
+  await harness.windows(0, 40, healthy);
+  await harness.windows(40, 40 + seconds, failing);
+  await harness.stage.settle();
+  return 40 + seconds;
 }

@@ -1,34 +1,9 @@
-import { rm } from "node:fs/promises";
-import { afterEach, expect, test } from "vitest";
-import { partitionCount } from "../../../contract/canonical.ts";
+import { expect, test } from "vitest";
 import type { IncidentEvent } from "../../../contract/incident.ts";
 import type { Verdict } from "../../../contract/verdict.ts";
-import { anomalyAt, epochMs, type Harness, type HarnessOptions, openHarness, temporaryDirectory, until } from "./harness.ts";
-
-const open: Harness[] = [];
-const directories: string[] = [];
-
-async function started(options?: HarnessOptions): Promise<Harness> {
-  const harness = await openHarness(options);
-  open.push(harness);
-  return harness;
-}
-
-afterEach(async () => {
-  for (const harness of open.splice(0)) await harness.close();
-  for (const directory of directories.splice(0)) await rm(directory, { recursive: true, force: true });
-});
-
-const healthy = { shop: { count: 50 }, payment: { count: 50 } };
-const failing = { shop: { count: 50, failed: 40 }, payment: { count: 50, failed: 40 } };
-
-/** 40 healthy seconds, then everything fails for `seconds`. */
-async function breakShop(harness: Harness, seconds: number): Promise<number> {
-  await harness.windows(0, 40, healthy);
-  await harness.windows(40, 40 + seconds, failing);
-  await harness.stage.settle();
-  return 40 + seconds;
-}
+import { aRankResult } from "../../conformance/sample-messages.ts";
+import { until } from "../../conformance/temporary.ts";
+import { anomalyAt, breakShop, epochMs, failing, healthy, started } from "./harness.ts";
 
 test("an entry service that burns opens one incident, paged, with its onset where failing began", async () => {
   const harness = await started();
@@ -80,7 +55,7 @@ test("verdicts are asked for at fixed times after the onset, and at close", asyn
   await breakShop(harness, 25);
   await harness.windows(65, 180, healthy);
   await harness.stage.settle();
-  await until(() => harness.requests.some(({ reason }) => reason === "close"));
+  await until("the verdict at close is asked for", () => harness.requests.some(({ reason }) => reason === "close"));
   const onset = epochMs + 40_000;
   const [incident] = await harness.incidents();
   expect(incident).toMatchObject({ status: "resolved", onsetMs: onset });
@@ -102,7 +77,7 @@ test("what was due before the opening is asked once, for the tick that opened it
   await harness.windows(40, 60, { shop: { count: 50, failed: 3 }, payment: { count: 50 } });
   await harness.windows(60, 62, failing);
   await harness.stage.settle();
-  await until(() => harness.requests.length > 0);
+  await until("a verdict is asked for", () => harness.requests.length > 0);
   const [incident] = await harness.incidents();
   const [first] = harness.requests;
   expect(incident?.openedMs).toBeGreaterThan((incident?.onsetMs ?? 0) + 15_000);
@@ -167,7 +142,7 @@ test("a person's resolution is followed and not written twice; burning on reopen
   const [incident] = await harness.incidents();
   const resolved: IncidentEvent = { type: "resolved", atMs: epochMs + 48_000, actor: "ada", by: "person", note: "false alarm" };
   await harness.events.append(`incident/${incident!.id}`, [resolved], { expectedSequence: incident!.sequence });
-  await until(() => harness.requests.some(({ reason }) => reason === "close"));
+  await until("the verdict at close is asked for", () => harness.requests.some(({ reason }) => reason === "close"));
   await harness.windows(second, second + 3, failing);
   await harness.stage.settle();
   expect((await harness.incidents())[0]?.status).toBe("resolved");
@@ -187,7 +162,6 @@ test("changes are recorded once, and a verdict is added once", async () => {
   await harness.queue.publish("change", change);
   await harness.queue.publish("change", { ...change, id: "c2" });
   const [incident] = await harness.incidents();
-  const interval = { fromMs: 0, toMs: 1 };
   const verdict: Verdict = {
     id: "v1",
     incident: incident!.id,
@@ -195,18 +169,7 @@ test("changes are recorded once, and a verdict is added once", async () => {
     askedForMs: epochMs + 45_000,
     reason: "onset+5s",
     snapshotHash: "h",
-    result: {
-      schemaVersion: 1,
-      conclusion: "cause",
-      confidence: null,
-      sentence: "payment broke first",
-      ranking: [],
-      onsetMs: null,
-      normal: interval,
-      fault: interval,
-      counterEvidence: [],
-      blindSpots: [],
-    },
+    result: aRankResult("payment broke first"),
   };
   const operational = { rankedInMs: 1, gatheredInMs: 2, answeredAtMs: 3 };
   await harness.queue.publish("verdict", { verdict, operational });
@@ -238,135 +201,4 @@ test("a declared alert opens an incident, and its end resolves it", async () => 
   await harness.windows(40, 42, healthy);
   await harness.stage.settle();
   expect(await harness.incidents()).toMatchObject([{ status: "resolved", alerts: [{ endsAtMs: epochMs + 40_000 }] }]);
-});
-
-/** The whole life of two incidents, with the partitions of each window appended in an order of their own. */
-async function lifeWith(harness: Harness, orderOf: (second: number) => number[]): Promise<void> {
-  for (let second = 0; second < 110; second += 1) {
-    const ill = (second >= 40 && second < 60) || second >= 100;
-    const anomalies = second === 38 ? [anomalyAt("payment", 38), anomalyAt("shop", 38)] : [];
-    await harness.window(second, ill ? failing : healthy, { anomalies, partitions: orderOf(second) });
-  }
-  await harness.stage.settle();
-}
-
-async function whatHappened(harness: Harness) {
-  const incidents = await harness.incidents();
-  const streams = await Promise.all(incidents.map(({ id }) => harness.eventsOf(id)));
-  const requests = [...harness.requests].sort((left, right) => (left.id < right.id ? -1 : 1));
-  return { incidents, streams, requests };
-}
-
-test("the result does not depend on how partitions interleave", async () => {
-  const straight = await started();
-  await lifeWith(straight, () => Array.from({ length: partitionCount }, (_, partition) => partition));
-  await until(() => straight.requests.length >= 4);
-  const mixed = await started();
-  // One partition after the other is withheld for many windows.
-  const lag: { second: number; partitions: number[] }[] = [];
-  for (let second = 0; second < 110; second += 1) {
-    const withheld = Math.floor(second / 10) % partitionCount;
-    lag.push({
-      second,
-      partitions: Array.from({ length: partitionCount }, (_, p) => (p * 7 + second) % partitionCount).filter((p) => p !== withheld),
-    });
-    if (second % 10 === 9) for (let late = second - 9; late <= second; late += 1) lag.push({ second: late, partitions: [withheld] });
-  }
-  for (const { second, partitions } of lag) {
-    const ill = (second >= 40 && second < 60) || second >= 100;
-    const anomalies = second === 38 ? [anomalyAt("payment", 38), anomalyAt("shop", 38)] : [];
-    await mixed.window(second, ill ? failing : healthy, { anomalies, partitions });
-  }
-  await mixed.stage.settle();
-  await until(() => mixed.requests.length >= straight.requests.length);
-  const expected = await whatHappened(straight);
-  expect(expected.incidents).toHaveLength(2);
-  expect(await whatHappened(mixed)).toEqual(expected);
-});
-
-test("a stage killed in the middle of an incident writes nothing twice and goes on where it was", async () => {
-  const straight = await started();
-  await lifeWith(straight, () => Array.from({ length: partitionCount }, (_, partition) => partition));
-  await until(() => straight.requests.length >= 4);
-  const expected = await whatHappened(straight);
-
-  const directory = await temporaryDirectory();
-  directories.push(directory);
-  const first = await openHarness({ directory });
-  for (let second = 0; second < 52; second += 1) {
-    await first.window(second, second >= 40 ? failing : healthy, {
-      anomalies: second === 38 ? [anomalyAt("payment", 38), anomalyAt("shop", 38)] : [],
-    });
-  }
-  await first.stage.settle();
-  expect(await first.incidents()).toMatchObject([{ status: "open" }]);
-  // Closed under the stage's feet: it cannot commit what it did since its last checkpoint (second 30).
-  await first.log.close();
-  await first.close();
-
-  const second = await started({ directory });
-  for (let at = 52; at < 110; at += 1) {
-    await second.window(at, (at >= 40 && at < 60) || at >= 100 ? failing : healthy);
-  }
-  await second.stage.settle();
-  await until(() => new Set([...first.requests, ...second.requests].map(({ id }) => id)).size >= expected.requests.length);
-  const happened = await whatHappened(second);
-  expect(happened.streams).toEqual(expected.streams);
-  const asked = new Map([...first.requests, ...second.requests].map((request) => [request.id, request]));
-  expect([...asked.values()].sort((left, right) => (left.id < right.id ? -1 : 1))).toEqual(expected.requests);
-});
-
-test("a clean stop keeps what was learned, and an acknowledgement while it was down is kept", async () => {
-  const directory = await temporaryDirectory();
-  directories.push(directory);
-  const first = await openHarness({ directory });
-  await first.windows(0, 40, healthy);
-  await first.windows(40, 46, failing);
-  await first.stage.settle();
-  const [incident] = await first.incidents();
-  await first.stage.stop();
-  const acknowledged: IncidentEvent = { type: "acknowledged", atMs: epochMs, actor: "ada", note: null };
-  await first.events.append(`incident/${incident!.id}`, [acknowledged], { expectedSequence: incident!.sequence });
-  await first.close();
-
-  const second = await started({ directory });
-  await second.windows(46, 75, healthy);
-  await second.stage.settle();
-  expect(await second.incidents()).toMatchObject([{ id: incident!.id, status: "resolved", acknowledgedBy: "ada" }]);
-});
-
-test("what was learned before a clean stop is judged by right after the restart", async () => {
-  const directory = await temporaryDirectory();
-  directories.push(directory);
-  const first = await openHarness({ directory });
-  await first.windows(0, 40, healthy);
-  await first.stage.settle();
-  await first.close();
-
-  const second = await started({ directory });
-  await second.windows(40, 46, { shop: { count: 50, ms: 200 }, payment: { count: 50, ms: 200 } });
-  await second.stage.settle();
-  expect(await second.incidents()).toMatchObject([{ onsetMs: epochMs + 40_000, alerts: [{ objective: "latency" }] }]);
-});
-
-test("an incident that the event store has open and no checkpoint knows is taken over, and resolves itself", async () => {
-  const harness = await started();
-  const alert = { id: "a", entity: "shop", objective: "availability", startsAtMs: epochMs - 5_000, endsAtMs: null, summary: "" };
-  const impact = { entity: "shop", objective: "availability" as const, badRatio: 0.5, requestsPerSecond: 10 };
-  const opened: IncidentEvent = {
-    type: "opened",
-    atMs: epochMs,
-    actor: null,
-    number: 1,
-    onsetMs: epochMs - 5_000,
-    severity: "P1",
-    alert,
-    impact,
-  };
-  await harness.events.append("incident/orphan", [opened], { expectedSequence: 0 });
-  // The stage hears of it by its subscription, some turns later.
-  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-  await harness.windows(0, 40, healthy);
-  await harness.stage.settle();
-  expect(await harness.incidents()).toMatchObject([{ id: "orphan", status: "resolved" }]);
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { AnomalyEntry } from "../../../contract/anomaly.ts";
-import { partitionCount, partitionOf } from "../../../contract/canonical.ts";
+import { allPartitions, partitionCount, partitionOf } from "../../../contract/canonical.ts";
 import { type Tick, TickBuffer, windowsAheadMax } from "../../../services/incident/tick-buffer.ts";
 import { served } from "./served.ts";
 
@@ -13,7 +13,7 @@ function entryAt(closedThroughMs: number, requests: AnomalyEntry["requests"] = [
 
 /** Entries of all partitions for the windows that end at second 1 to `seconds`; each entity is served once a window. */
 function entriesOf(seconds: number): { partition: number; offset: number; value: AnomalyEntry }[][] {
-  return Array.from({ length: partitionCount }, (_, partition) =>
+  return allPartitions.map((partition) =>
     Array.from({ length: seconds }, (_, second) => {
       const entities = ["a", "b", "c"].filter((entity) => partitionOf(entity) === partition);
       const requests = entities.map((entity) => served(entity, second * 1_000, { count: second + 1 }));
@@ -97,7 +97,7 @@ test("a position lies after what was handed out only, and going on from it gives
   const before = drained(first);
   const position = first.position();
   expect(position.tickMs).toBe(3_000);
-  expect(position.offsets).toEqual(Array.from({ length: partitionCount }, () => 3));
+  expect(position.offsets).toEqual(allPartitions.map(() => 3));
 
   const second = new TickBuffer(1_000, JSON.parse(JSON.stringify(position)));
   for (const partition of entries) for (const entry of partition.slice(3)) second.accept(entry.partition, entry);

@@ -10,6 +10,7 @@ import { openMemoryQueue } from "../../../services/queue/memory-queue.ts";
 import type { Stage } from "../../../services/stage.ts";
 import { Counts, temporaryFolder, until } from "../../conformance/temporary.ts";
 import { batchOf, receivedAtMs, spanOf, traceRequest } from "../../native/otlp-bodies.ts";
+import { counted } from "../counted.ts";
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -66,11 +67,6 @@ async function spanCount(log: PartitionLog): Promise<number> {
   return partials.reduce((sum, partial) => sum + ("count" in partial ? partial.count : 0), 0);
 }
 
-async function metric(platform: Platform, name: string): Promise<number> {
-  const values = (await platform.metrics.registry.getSingleMetric(name)?.get())?.values ?? [];
-  return values.reduce((sum, { value }) => sum + value, 0);
-}
-
 describe("ingest", () => {
   it("settles without the clock moving, and writes progress to every partition of both topics", async () => {
     const { ingest, queue, log } = await world({ clock: new ManualClock(receivedAtMs) });
@@ -112,7 +108,7 @@ describe("ingest", () => {
     await queue.publish("telemetry", trace("cart", 0));
     await queue.drain();
     expect(await spanCount(log)).toBe(1);
-    expect(await metric(platform, "headwater_ingest_redelivered_total")).toBe(1);
+    expect(await counted(platform, "headwater_ingest_redelivered_total")).toBe(1);
   });
 
   it("reduces a batch once when the queue hands it out twice within a flush", async () => {
@@ -160,7 +156,7 @@ describe("ingest", () => {
     for (let sequence = 0; sequence < 3; sequence += 1) await queue.publish("telemetry", trace("cart", sequence));
     await queue.drain();
     expect(await spanCount(log)).toBe(3);
-    expect(await metric(platform, "headwater_ingest_flush_retries_total")).toBe(3);
+    expect(await counted(platform, "headwater_ingest_flush_retries_total")).toBe(3);
     expect(counts.of("queue_dead_letters")).toBe(0);
   });
 
@@ -184,7 +180,7 @@ describe("ingest", () => {
     const first = await world({ wrap });
     await first.ingest.start();
     await first.queue.publish("telemetry", trace("cart", 0));
-    await until("the log was tried", async () => (await metric(first.platform, "headwater_ingest_flush_retries_total")) > 0);
+    await until("the log was tried", async () => (await counted(first.platform, "headwater_ingest_flush_retries_total")) > 0);
     await first.ingest.stop();
     await first.queue.close();
     await first.log.close();

@@ -1,12 +1,12 @@
 import { appendFile, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import type { PartitionLog } from "../../../contract/port.ts";
 import { openFilePartitionLog } from "../../../services/log/file-log.ts";
 import { ManualClock, SystemClock } from "../../../services/platform.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
 import { aWindowEntry } from "../../conformance/sample-messages.ts";
-import { Counts, temporaryFolder } from "../../conformance/temporary.ts";
+import { Counts, useTemporaryFolder } from "../../conformance/temporary.ts";
 
 const all = { entriesMax: 1_000_000, waitMs: 0 };
 const hourMs = 3_600_000;
@@ -16,18 +16,13 @@ function windowEntry(partition: number, source: string) {
 }
 
 describe("the file-backed partition log", () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  const folder = useTemporaryFolder();
   let counts: Counts;
   let clock: ManualClock;
 
   beforeEach(async () => {
-    folder = await temporaryFolder();
     counts = new Counts();
     clock = new ManualClock(1_000_000);
-  });
-
-  afterEach(async () => {
-    await folder.remove();
   });
 
   function open(segmentBytesMax = 16_777_216): Promise<PartitionLog> {

@@ -10,17 +10,16 @@ import { readDeadLetters } from "../../../services/queue/dead-letters.ts";
 import { openMemoryQueue } from "../../../services/queue/memory-queue.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
 import { aChange, anAlert, aTelemetryBatch, aVerdictRequest } from "../../conformance/sample-messages.ts";
-import { Counts, temporaryFolder, until } from "../../conformance/temporary.ts";
+import { Counts, until, useTemporaryFolder } from "../../conformance/temporary.ts";
 
 describe("the memory queue's journal", () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  const folder = useTemporaryFolder();
   let counts: Counts;
   let queue: Queue;
   /** Never advanced unless a test says so: first deliveries must not need it. */
   let clock: ManualClock;
 
   beforeEach(async () => {
-    folder = await temporaryFolder();
     counts = new Counts();
     clock = new ManualClock(1_000);
     queue = await open();
@@ -28,7 +27,6 @@ describe("the memory queue's journal", () => {
 
   afterEach(async () => {
     await queue.close();
-    await folder.remove();
   });
 
   function open(options: { segmentBytesMax?: number; depthBytesMax?: number } = {}): Promise<Queue> {

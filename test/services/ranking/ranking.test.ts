@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { contentHash, partitionCount } from "../../../contract/canonical.ts";
+import { contentHash } from "../../../contract/canonical.ts";
 import { EvidenceSnapshot } from "../../../contract/evidence.ts";
 import type { EventStore, GraphStore, Queue, SeriesSamples, TelemetryAppend, TelemetryStore } from "../../../contract/port.ts";
 import { type VerdictMessage, VerdictMessage as VerdictMessageSchema, type VerdictRequest } from "../../../contract/verdict.ts";
@@ -13,10 +13,13 @@ import { createRanking } from "../../../services/ranking/ranking.ts";
 import type { Stage } from "../../../services/stage.ts";
 import { openDuckdbTelemetryStore } from "../../../store/duckdb/duckdb-telemetry-store.ts";
 import { openSqliteEventStore } from "../../../store/sqlite/sqlite-event-store.ts";
+import { aDependency, anEntity } from "../../conformance/sample-messages.ts";
 import { bucketOf } from "../incident/served.ts";
+import { tellWholeGraph } from "../whole-graph.ts";
 
 const epochMs = 1_700_000_000_000;
 const onsetMs = epochMs + 60_000;
+const addresses = { otlpUrl: "http://10.1.2.3:14318", apiUrl: "http://10.1.2.3:18080" };
 
 interface World {
   readonly queue: Queue;
@@ -44,7 +47,16 @@ async function openWorld(options: { graphAttemptsMax?: number } = {}): Promise<W
   const telemetry = await openDuckdbTelemetryStore({ directory: join(directory, "telemetry"), tenant: "default", clock, onCounted });
   const verdicts: VerdictMessage[] = [];
   await queue.subscribe("verdict", "incident", async (message) => void verdicts.push(message), { concurrency: 1 });
-  const stage = createRanking({ platform, queue, events, graph, telemetry, window: { windowMs: 1_000 }, ...options });
+  const stage = createRanking({
+    platform,
+    queue,
+    events,
+    graph,
+    telemetry,
+    window: { windowMs: 1_000 },
+    addresses: () => addresses,
+    ...options,
+  });
   await stage.start();
   const world: World = {
     ...{ queue, events, graph, telemetry, verdicts, stage },
@@ -62,20 +74,11 @@ async function openWorld(options: { graphAttemptsMax?: number } = {}): Promise<W
 }
 
 async function linkShopToPayment(graph: GraphStore, completeThroughMs = epochMs + 86_400_000): Promise<void> {
-  const seen = { firstSeenMs: epochMs, lastSeenMs: epochMs };
-  const common = { type: "service" as const, namespace: null, version: null, host: null, zone: null, alias: null };
-  const entities = ["shop", "payment", "silent"].map((id) => ({ id, name: id, entry: id === "shop", ...common, ...seen }));
-  const dependencies = ["payment", "silent"].map((target) => ({
-    ...{ id: `shop>${target}`, source: "shop", target, protocol: "http", confidence: 1, addresses: [`${target}:80`] },
-    ...{ validFromMs: epochMs, validToMs: null, lastSeenMs: epochMs, learnedFrom: "spans" as const },
-  }));
-  for (let partition = 0; partition < partitionCount; partition += 1) {
-    await graph.apply({
-      partition,
-      completeThroughMs,
-      ...(partition === 0 ? { entities, dependencies } : { entities: [], dependencies: [] }),
-    });
-  }
+  const entities = ["shop", "payment", "silent"].map((id) => anEntity(id, { seenMs: epochMs, entry: id === "shop" }));
+  const dependencies = ["payment", "silent"].map((target) =>
+    aDependency("shop", target, { validFromMs: epochMs, addresses: [`${target}:80`] }),
+  );
+  await tellWholeGraph(graph, { completeThroughMs, entities, dependencies });
 }
 
 /** One second of shop calling payment, which takes `ms` of its own and fails `failed` of 20 requests. */
@@ -244,6 +247,9 @@ test("the slow and failing callee is ranked first, and its evidence is sealed un
   expect(spots).toContain("no spans from silent");
   expect(spots).toContain("no metrics from silent");
   expect(spots).toContain("change c2 names something that nobody has seen");
+  const commandFor = (what: string) => snapshot.blindSpots.find((spot) => spot.what.startsWith(what))?.command;
+  expect(commandFor("no spans")).toBe("OTEL_EXPORTER_OTLP_ENDPOINT=http://10.1.2.3:14318 OTEL_TRACES_EXPORTER=otlp <start it again>");
+  expect(commandFor("change c2")).toBe("curl -s http://10.1.2.3:18080/api/v1/services");
   expect(snapshot.blindSpots.every(({ command }) => command !== "")).toBe(true);
 });
 

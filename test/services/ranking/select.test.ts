@@ -7,39 +7,16 @@ import { ownTimes } from "../../../services/ranking/own-time.ts";
 import { entitiesMax, selectGraph, snapshotDependency } from "../../../services/ranking/select-graph.ts";
 import { selectInvocations, selectOperations } from "../../../services/ranking/select-operations.ts";
 import { selectSeries, selectTemplates } from "../../../services/ranking/select-series.ts";
+import { aDependency, anEntity } from "../../conformance/sample-messages.ts";
 
 const trace = "a".repeat(32);
 
-function entity(id: string, more: Partial<Entity> = {}): Entity {
-  const seen = { firstSeenMs: 0, lastSeenMs: 0 };
-  return {
-    id,
-    type: "service",
-    namespace: null,
-    name: id,
-    version: null,
-    host: null,
-    zone: null,
-    alias: null,
-    entry: false,
-    ...seen,
-    ...more,
-  };
+function entity(id: string): Entity {
+  return anEntity(id, { seenMs: 0 });
 }
 
-function dependency(source: string, target: string, more: Partial<Dependency> = {}): Dependency {
-  const times = { validFromMs: 0, validToMs: null, lastSeenMs: 0 };
-  return {
-    id: `${source}>${target}`,
-    source,
-    target,
-    protocol: "http",
-    ...times,
-    learnedFrom: "spans",
-    confidence: 1,
-    addresses: [`${target}:80`],
-    ...more,
-  };
+function dependency(source: string, target: string, more: { validFromMs: number } = { validFromMs: 0 }): Dependency {
+  return aDependency(source, target, { addresses: [`${target}:80`], ...more });
 }
 
 function view(entities: Entity[], dependencies: Dependency[]) {

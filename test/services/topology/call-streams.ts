@@ -9,12 +9,13 @@ import { openMemoryGraphStore } from "../../../graph/memory/memory-graph-store.t
 import { openFilePartitionLog } from "../../../services/log/file-log.ts";
 import { createPlatform, ManualClock } from "../../../services/platform.ts";
 import { createTopology, type TopologyOptions } from "../../../services/topology/topology.ts";
+import { counted } from "../counted.ts";
 
 export const startMs = 1_700_000_000_000;
 export const window = { settleMs: 1_000, sourceSilentMs: 15_000 };
 
-export const traceId = (call: number) => call.toString(16).padStart(32, "0");
-export const spanId = (call: number) => call.toString(16).padStart(16, "0");
+const traceId = (call: number) => call.toString(16).padStart(32, "0");
+const spanId = (call: number) => call.toString(16).padStart(16, "0");
 
 interface Side {
   readonly call: number;
@@ -95,10 +96,7 @@ export async function openBench(folder?: string): Promise<Bench> {
   return {
     ...{ graph, log, applied, feed },
     createStage: (more = {}) => createTopology({ platform, log, graph, window, ...more }),
-    counted: async (name) => {
-      const metric = await platform.metrics.registry.getSingleMetric(name)?.get();
-      return (metric?.values ?? []).reduce((sum, { value }) => sum + value, 0);
-    },
+    counted: (name) => counted(platform, name),
     tell: async (at, halves = [], observations = []) => {
       await feed([{ progress: [{ source: "a", sequence, atUs: (startMs + at) * 1_000 }], halves, observations }]);
       sequence += 1;

@@ -1,30 +1,17 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { canonicalJson, sortedBy } from "../../../contract/canonical.ts";
 import type { GraphDelta } from "../../../contract/port.ts";
 import type { HalfDependency } from "../../../contract/window.ts";
+import { interleaved, uniform } from "../arrival-order.ts";
 import { type Bench, client, type Flush, observation, openBench, server, startMs, window } from "./call-streams.ts";
-
-const opened: Bench[] = [];
-afterEach(async () => {
-  for (const bench of opened.splice(0)) await bench.close();
-});
 
 async function open(folder?: string): Promise<Bench> {
   const bench = await openBench(folder);
-  opened.push(bench);
+  onTestFinished(() => bench.close());
   return bench;
-}
-
-/** Uniform in [0, 1), the same in every run. */
-function uniform(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 4_294_967_296;
-  };
 }
 
 interface Batch {
@@ -62,16 +49,6 @@ function batches(): Batch[] {
     }
   }
   return all.sort((left, right) => left.at - right.at);
-}
-
-function interleaved(all: readonly Batch[], random: () => number): Batch[] {
-  const lastMs = new Map<string, number>();
-  const arrivals = all.map((batch) => {
-    const at = Math.max(lastMs.get(batch.source) ?? 0, batch.at + random() * (window.settleMs - 1));
-    lastMs.set(batch.source, at);
-    return { batch, at };
-  });
-  return arrivals.sort((left, right) => left.at - right.at).map(({ batch }) => batch);
 }
 
 function flushesOf(all: readonly Batch[]): Flush[] {
@@ -116,7 +93,9 @@ describe("topology", () => {
     expect(view.dependencies.map(({ id }) => id)).toEqual(["cart>postgresql@db:5432", "mobile>cart", "web>cart", "web>pay.example:443"]);
     expect(await straight.counted("headwater_topology_unmatched_total")).toBeGreaterThan(100);
     for (const seed of [2, 3]) {
-      const other = await run(interleaved(batches(), uniform(seed)));
+      const other = await run(
+        interleaved(batches(), { atMs: ({ at }) => startMs + at, delayMs: window.settleMs - 1, random: uniform(seed) }),
+      );
       expect(await other.counted("headwater_topology_late_total")).toBe(0);
       expect(content(other.applied) === content(straight.applied)).toBe(true);
       expect(await views(other)).toBe(await views(straight));
@@ -138,7 +117,6 @@ describe("topology", () => {
         if (cut === flushes.length) expect(await views(bench)).toBe(await views(straight));
         // A crash: nothing is committed at the end; the log is closed under the stage's feet.
         await bench.close();
-        opened.pop();
         await stage.stop();
       }
     } finally {

@@ -1,27 +1,22 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "../../../services/platform.ts";
 import { openDuckdbTelemetryStore } from "../../../store/duckdb/duckdb-telemetry-store.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
 import { aSeries, aTelemetryAppend, noonMs } from "../../conformance/sample-messages.ts";
-import { Counts, temporaryFolder } from "../../conformance/temporary.ts";
+import { Counts, useTemporaryFolder } from "../../conformance/temporary.ts";
 
 const dayMs = 86_400_000;
 const everything = { fromMs: noonMs - 400 * dayMs, toMs: noonMs + 400 * dayMs, entities: [] as string[] };
 
 describe("the DuckDB telemetry store", () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  const folder = useTemporaryFolder();
   let counts: Counts;
 
   beforeEach(async () => {
-    folder = await temporaryFolder();
     counts = new Counts();
-  });
-
-  afterEach(async () => {
-    await folder.remove();
   });
 
   function open(options: { directory?: string; tenant?: string; retentionDays?: { traces?: number } } = {}) {

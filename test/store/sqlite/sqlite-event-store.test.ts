@@ -1,22 +1,14 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Database from "libsql";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { SystemClock } from "../../../services/platform.ts";
 import { openSqliteEventStore } from "../../../store/sqlite/sqlite-event-store.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
-import { temporaryFolder } from "../../conformance/temporary.ts";
+import { useTemporaryFolder } from "../../conformance/temporary.ts";
 
 describe("the SQLite event store", () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-
-  beforeEach(async () => {
-    folder = await temporaryFolder();
-  });
-
-  afterEach(async () => {
-    await folder.remove();
-  });
+  const folder = useTemporaryFolder();
 
   function open(file: string) {
     return openSqliteEventStore({ file, clock: new SystemClock(), onCounted: () => undefined });

@@ -1,0 +1,74 @@
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { parseConfig } from "../../config/config.ts";
+import { EvidenceSnapshot } from "../../contract/evidence.ts";
+import type { GraphStore, Queue } from "../../contract/port.ts";
+import { openMemoryGraphStore } from "../../graph/memory/memory-graph-store.ts";
+import { freePort } from "../../lab/guarded-server.ts";
+import { App, type AppOptions } from "../../services/app.ts";
+import { createPlatform, SystemClock } from "../../services/platform.ts";
+import { openMemoryQueue } from "../../services/queue/memory-queue.ts";
+import { anEntity } from "../conformance/sample-messages.ts";
+import { until, useTemporaryFolder } from "../conformance/temporary.ts";
+import { tellWholeGraph } from "./whole-graph.ts";
+
+const folder = useTemporaryFolder();
+const running: App[] = [];
+afterEach(async () => {
+  for (const app of running.splice(0)) await app.stop();
+});
+
+const onsetMs = 1_700_000_000_000;
+const askedForMs = onsetMs + 5_000;
+
+async function start(options: Partial<AppOptions> = {}, gatewayPort = 0): Promise<App> {
+  const config = parseConfig({ dataDirectory: folder.path, gateway: { port: gatewayPort }, api: { port: 0 } });
+  const app = await App.start({ config, platform: createPlatform({ level: "silent" }), gatewayId: "g", webDirectory: null, ...options });
+  running.push(app);
+  return app;
+}
+
+/** Asks for a verdict about a service that sends nothing. */
+async function ask({ graph, queue }: { graph: GraphStore; queue: Queue }): Promise<void> {
+  const entities = [anEntity("silent", { seenMs: onsetMs - 60_000 })];
+  await tellWholeGraph(graph, { completeThroughMs: askedForMs, entities, dependencies: [] });
+  const symptoms = [{ entity: "silent", metric: "availability", atMs: onsetMs }];
+  await queue.publish("verdict-request", { id: "r", incident: "i", version: 1, askedForMs, reason: "onset+5s", onsetMs, symptoms });
+}
+
+/** The commands in the evidence of the one verdict that was asked for. */
+async function commands({ ports: { events } }: App): Promise<string[]> {
+  await until("the evidence is sealed", async () => (await events.streams("evidence/")).length === 1);
+  const [stream = ""] = await events.streams("evidence/");
+  const [sealed] = await events.read(stream);
+  return EvidenceSnapshot.parse(sealed?.data).blindSpots.map(({ command }) => command);
+}
+
+function sendTo(url: string): string[] {
+  return ["TRACES", "METRICS"].map((signal) => `OTEL_EXPORTER_OTLP_ENDPOINT=${url} OTEL_${signal}_EXPORTER=otlp <start it again>`);
+}
+
+it("names in a verdict the address that the gateway has bound", async () => {
+  const app = await start();
+  await ask(app.ports);
+  expect(app.gateway.url()).toMatch(/^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
+  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo(app.gateway.url())));
+});
+
+it("names the configured address in a verdict that was asked for before the start, when nothing listens yet", async () => {
+  const port = await freePort();
+  const [clock, onCounted] = [new SystemClock(), () => undefined];
+  const graph = await openMemoryGraphStore({ directory: join(folder.path, "graph"), clock, onCounted });
+  const queue = await openMemoryQueue({ directory: join(folder.path, "queue"), clock, onCounted });
+  await ask({ graph, queue });
+  await queue.close();
+  await graph.close();
+  const app = await start({}, port);
+  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo(`http://127.0.0.1:${port}`)));
+});
+
+it("names the addresses it was told, wherever it listens", async () => {
+  const app = await start({ addresses: { otlpUrl: "http://told:1", apiUrl: "http://told:2" } });
+  await ask(app.ports);
+  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo("http://told:1")));
+});
