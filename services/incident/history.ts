@@ -17,6 +17,11 @@ export interface Totals {
   readonly bad: number;
 }
 
+/** What one window holds of an objective. */
+export interface ObjectiveWindow extends Totals {
+  readonly startMs: number;
+}
+
 /** Served windows in order of time, at most `windowsMax`; older ones are let go. */
 export class History {
   #windowsMax: number;
@@ -68,7 +73,7 @@ export class History {
   }
 
   /** The windows that start at or after `fromMs`, newest first. */
-  *newestFirst(objective: ObjectiveName, fromMs: number): Generator<Totals & { startMs: number }> {
+  *newestFirst(objective: ObjectiveName, fromMs: number): Generator<ObjectiveWindow> {
     for (let index = this.#windows.length - 1; index >= 0; index -= 1) {
       const window = this.#at(index);
       if (window.startMs < fromMs) return;

@@ -4,7 +4,7 @@
  */
 import type { RequestWindow } from "../../contract/anomaly.ts";
 import { countAtLeast } from "../../graph/duration-histogram.ts";
-import { History, type ObjectiveName, type ServedWindow, type Totals } from "./history.ts";
+import { History, type ObjectiveName, type ObjectiveWindow, type ServedWindow, type Totals } from "./history.ts";
 import { Learned, type LearnedJson } from "./learned.ts";
 import { badRatioFloor, badRequestsMin, slowFloorNs, type Timing, youngMs } from "./timing.ts";
 
@@ -121,11 +121,11 @@ export class Objectives {
     return { badRatio: ratioOf(short), requests: served.requests, requestsPerSecond: served.requests / (shortMs / 1_000) };
   }
 
-  /** Whether the short window is as good as it usually is. One bad request alone is not a bad window. */
+  /** Whether the short window is as good as it usually is. */
   health(objective: ObjectiveName, tickMs: number): Health {
     const short = this.#history.totals(objective, tickMs - this.#timing.pairs[0].shortMs);
     if (short.requests === 0) return "silent";
-    return short.bad <= 1 || ratioOf(short) <= this.#badAbove(objective) ? "good" : "bad";
+    return this.#isGood(objective, short) ? "good" : "bad";
   }
 
   /** The objective has been met since `sinceMs`: what was before no longer counts. */
@@ -154,21 +154,48 @@ export class Objectives {
 
   /**
    * Where the bad stretch began: the start from which bad requests exceed the allowed share by the largest amount in total
-   * (the maximum of a cumulative sum, walking back). A good window within the stretch does not cut it off, and a stray bad
-   * request long before does not belong to it.
+   * (the maximum of a cumulative sum, walking back). A good window within the stretch does not cut it off, a stray bad request
+   * long before does not belong to it, and neither does an earlier stretch: what had been good for `recoverMs` was over.
    */
   #onset(objective: ObjectiveName, at: { tickMs: number; fromMs: number; short: Totals }): number {
     const allowed = Math.max(this.#badAbove(objective), ratioOf(at.short) / 10);
     let onsetMs = at.tickMs - this.#timing.windowMs;
     let excess = 0;
     let most = 0;
-    for (const { startMs, requests, bad } of this.#history.newestFirst(objective, at.fromMs)) {
-      excess += bad - allowed * requests;
-      if (excess <= most) continue;
-      most = excess;
-      onsetMs = startMs;
+    let before: ObjectiveWindow[] = [];
+    for (const window of this.#history.newestFirst(objective, at.fromMs)) {
+      excess += window.bad - allowed * window.requests;
+      if (excess > most) {
+        most = excess;
+        onsetMs = window.startMs;
+        before = [];
+        continue;
+      }
+      before.push(window);
+      if (this.#wasOver(objective, before, onsetMs)) break;
     }
     return onsetMs;
+  }
+
+  /** Whether the oldest `recoverMs` of the windows before an onset were as good as usual; false while they are fewer. Newest first. */
+  #wasOver(objective: ObjectiveName, before: readonly ObjectiveWindow[], onsetMs: number): boolean {
+    const fromMs = before.at(-1)?.startMs ?? onsetMs;
+    const toMs = fromMs + this.#timing.recoverMs;
+    if (toMs > onsetMs) return false;
+    let requests = 0;
+    let bad = 0;
+    for (let index = before.length - 1; index >= 0; index -= 1) {
+      const window = before[index];
+      if (window === undefined || window.startMs >= toMs) break;
+      requests += window.requests;
+      bad += window.bad;
+    }
+    return requests > 0 && this.#isGood(objective, { requests, bad });
+  }
+
+  /** One bad request alone is not a bad stretch. */
+  #isGood(objective: ObjectiveName, totals: Totals): boolean {
+    return totals.bad <= 1 || ratioOf(totals) <= this.#badAbove(objective);
   }
 }
 

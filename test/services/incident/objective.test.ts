@@ -111,6 +111,18 @@ test("a stray failure long before the stretch does not move its onset, and a goo
   expect(objectives.burn("availability", end * 1_000)?.onsetMs).toBe(60_000);
 });
 
+test("an earlier bad stretch that did not burn and was over does not move the onset, however large it was", () => {
+  for (const gap of [6, 30]) {
+    const objectives = new Objectives(targets, timing);
+    let end = feed(objectives, 0, 60, { count: 50, ms: 20 });
+    end = feed(objectives, end, 3, { count: 50, ms: 200 });
+    end = feed(objectives, end, gap, { count: 50, ms: 20 });
+    const begun = end;
+    end = feed(objectives, end, 10, { count: 50, ms: 20, slow: 30 });
+    expect(objectives.burn("latency", end * 1_000)?.onsetMs).toBe(begun * 1_000);
+  }
+});
+
 test("after recovery an old fault burns no more, though the long window still holds it", () => {
   const objectives = new Objectives(targets, timing);
   let end = feed(objectives, 0, 60, { count: 50, ms: 20 });
