@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME …`: one benchmark by its name. */
 import { toHeadwaterError } from "../contract/error.ts";
+import { benchGraph, graphUsage } from "./graph.ts";
 import { benchRanking, rankingUsage } from "./ranking.ts";
 
 interface Benchmark {
@@ -8,6 +9,7 @@ interface Benchmark {
 }
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
+  graph: { usage: graphUsage, run: benchGraph },
   ranking: { usage: rankingUsage, run: benchRanking },
 };
 

@@ -10,6 +10,8 @@ export interface LiveEvents {
   readonly onIncident?: (incident: IncidentSummary) => void;
   /** The newest closed window. */
   readonly onWindow?: (window: { newestWindowMs: number }) => void;
+  /** Processes or troubles of Headwater itself changed: read the overview anew. */
+  readonly onInstallation?: (installation: { mark: string }) => void;
   /** Each change of the connection. After a reconnect (`live` again) events may have been missed: read anew. */
   readonly onState?: (state: ConnectionState) => void;
 }
@@ -20,8 +22,8 @@ export interface LiveOptions {
   readonly fetch: typeof fetch;
 }
 
-/** The API sends a heartbeat every 15 s; a stream that is silent for this long is dead. */
-const silentMaxMs = 40_000;
+/** The API sends a heartbeat every 3 s; a stream that is silent for this long is dead, or its API paused. */
+const silentMaxMs = 8_000;
 const backoffMinMs = 500;
 const backoffMaxMs = 10_000;
 
@@ -86,6 +88,7 @@ async function listenOnce(options: LiveOptions, events: LiveEvents, stop: AbortS
 
 function deliver(event: StreamEvent, events: LiveEvents): void {
   if (event.event === "incident") events.onIncident?.(JSON.parse(event.data) as IncidentSummary);
+  if (event.event === "installation") events.onInstallation?.(JSON.parse(event.data) as { mark: string });
   if (event.event === "window") events.onWindow?.(JSON.parse(event.data) as { newestWindowMs: number });
 }
 

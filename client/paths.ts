@@ -18,6 +18,9 @@ export const paths = {
   spans: { method: "GET", path: "/api/v1/spans" },
   lines: { method: "GET", path: "/api/v1/lines" },
   changes: { method: "GET", path: "/api/v1/changes" },
+  deadLetters: { method: "GET", path: "/api/v1/dead-letters" },
+  retryDeadLetter: { method: "POST", path: "/api/v1/dead-letters/:id/retry" },
+  dropDeadLetter: { method: "POST", path: "/api/v1/dead-letters/:id/drop" },
 } as const satisfies { readonly [R in RouteName]: Pick<(typeof routes)[R], "method" | "path"> };
 
 /** The path with its parameters filled in and encoded. */

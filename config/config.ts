@@ -10,6 +10,15 @@ const Token = z.strictObject({
   roles: z.array(z.enum(["viewer", "responder", "admin", "ingest", "agent"])).min(1),
 });
 
+function Url(protocols: readonly string[]) {
+  const allowed = protocols.map((protocol) => `${protocol}//`).join(", ");
+  return z
+    .string()
+    .refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), `a URL that begins with ${allowed}`)
+    .nullable()
+    .default(null);
+}
+
 export const Config = z.strictObject({
   /** Where everything is kept. Relative paths are relative to the working directory. */
   dataDirectory: z.string().min(1).default("data"),
@@ -51,16 +60,39 @@ export const Config = z.strictObject({
     .prefault({}),
   /** Divides every duration of design §8; 60 in the lab. */
   timeScale: z.number().min(1).max(3_600).default(1),
+  /** Where servers are; null = embedded, in the data directory. This choice is made here and nowhere else. */
   urls: z
     .strictObject({
-      /** redis://…; null = in memory with a journal. */
-      queue: z.string().nullable().default(null),
-      /** bolt://…; null = in memory, kept in the data directory. */
-      graph: z.string().nullable().default(null),
-      /** postgres://…; null = SQLite in the data directory. */
-      events: z.string().nullable().default(null),
+      /** redis:// or rediss://: queue, ordered log and presence. */
+      queue: Url(["redis:", "rediss:"]),
+      /** bolt://, neo4j://, or one of them with +s or +ssc for TLS. */
+      graph: Url(["bolt:", "bolt+s:", "bolt+ssc:", "neo4j:", "neo4j+s:", "neo4j+ssc:"]),
+      /** postgres:// or postgresql://. */
+      events: Url(["postgres:", "postgresql:"]),
+      /** http:// or https://: the role `store`. */
+      telemetry: Url(["http:", "https:"]),
     })
     .prefault({}),
+  redis: z
+    .strictObject({
+      /** Every key begins with `{prefix}:`. Installations that share a Redis need one each. */
+      prefix: z
+        .string()
+        .regex(/^[A-Za-z0-9_-]{1,40}$/, "letters, digits, - and _, at most 40")
+        .default("headwater"),
+    })
+    .prefault({}),
+  /** The role `store`: the one process that opens the telemetry files. */
+  store: z
+    .strictObject({
+      host: z.string().default("127.0.0.1"),
+      port: Port.default(4319),
+      /** What other roles show as a bearer token; null is accepted while bound to loopback only. */
+      token: z.string().min(16).max(512).nullable().default(null),
+    })
+    .prefault({}),
+  /** `/livez`, `/readyz`, `/metrics` of a process that runs some roles only. */
+  health: z.strictObject({ host: z.string().default("127.0.0.1"), port: Port.default(9464) }).prefault({}),
 });
 export type Config = z.infer<typeof Config>;
 
@@ -79,8 +111,11 @@ export function parseConfig(spec: unknown, where = "configuration"): Config {
   throw new HeadwaterError("CONFIG_INVALID", `${where}: ${lines.join("; ")}`);
 }
 
-/** Reads a YAML file. Throws CONFIG_INVALID when it cannot be read or is not valid. */
-export function loadConfig(file: string): Config {
+/**
+ * Reads a YAML file. `${NAME}` in a text is replaced by the environment's variable of that name, so that secrets need not be in the file.
+ * Throws CONFIG_INVALID when it cannot be read, names a variable that is not set, or is not valid.
+ */
+export function loadConfig(file: string, environment: Readonly<Record<string, string | undefined>> = process.env): Config {
   let document: unknown;
   try {
     document = parseYaml(readFileSync(file, "utf8"));
@@ -91,7 +126,27 @@ export function loadConfig(file: string): Config {
   if (!outer.success) {
     throw new HeadwaterError("CONFIG_INVALID", `${file}: ${outer.error.issues.map((issue) => describe(issue, document)).join("; ")}`);
   }
-  return parseConfig(outer.data.spec, file);
+  return parseConfig(withVariables(outer.data.spec, { file, environment, path: "" }), file);
+}
+
+interface VariableScope {
+  readonly file: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly path: string;
+}
+
+function withVariables(value: unknown, scope: VariableScope): unknown {
+  if (typeof value === "string") return value.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => variable(name, scope));
+  const below = (key: string | number): VariableScope => ({ ...scope, path: scope.path === "" ? String(key) : `${scope.path}.${key}` });
+  if (Array.isArray(value)) return value.map((item, index) => withVariables(item, below(index)));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withVariables(item, below(key))]));
+}
+
+function variable(name: string, { file, environment, path }: VariableScope): string {
+  const value = environment[name];
+  if (value !== undefined) return value;
+  throw new HeadwaterError("CONFIG_INVALID", `${file}: "${path}" names the environment variable ${name}, which is not set`);
 }
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string {

@@ -4,7 +4,8 @@
  */
 import { HeadwaterError, toHeadwaterError } from "./error.ts";
 import { invariant } from "./invariant.ts";
-import type { Clock, PartitionLog, PartitionOwner, StoredLogEntry } from "./port.ts";
+import type { Outages } from "./outage.ts";
+import type { Clock, PartitionOwner, StoredLogEntry } from "./port.ts";
 import type { LogTopic } from "./topic.ts";
 
 const entriesPerReadMax = 256;
@@ -13,6 +14,8 @@ const entriesPerCheckpointMax = 2_000;
 const readWaitMs = 1_000;
 const retryFirstMs = 50;
 const retryLastMs = 5_000;
+/** How long a stop waits for the step under way, and for the last commit. */
+const stopWaitMs = 5_000;
 
 /** What a stage does with the entries of one partition. */
 export interface PartitionWork<T extends LogTopic> {
@@ -31,23 +34,26 @@ export interface PartitionWork<T extends LogTopic> {
 }
 
 interface PartitionReaderOptions<T extends LogTopic> {
-  readonly log: PartitionLog;
-  readonly topic: T;
-  readonly partition: number;
+  /** Owned already, see `contract/partition-group.ts`. The reader gives it back when it stops. */
+  readonly owner: PartitionOwner<T>;
   readonly work: PartitionWork<T>;
   readonly clock: Clock;
   /** Between two commits, in event time or on the clock, whichever passes first. */
   readonly checkpointMs: number;
-  /** A retriable failure; the same step is tried again after a growing pause, for as long as it takes. */
-  readonly onRetry: (error: HeadwaterError) => void;
-  /** The partition is lost to this process: another owner took it (FENCED), or its log is closing. */
+  /** Told of retriable failures; the same step is tried again after a growing pause, for as long as it takes. */
+  readonly outages: Outages;
+  /**
+   * Called once, when nothing more is committed: another owner took the partition (FENCED), its log is closing, an error does not pass by
+   * itself, or the last commit could not be made in time. What was not committed is read again by the next owner.
+   */
   readonly onLost: (error: HeadwaterError) => void;
 }
 
 /** Reads one partition until `stop`. An error that is not operational is a programmer error: it is thrown outside, and ends the process. */
 export class PartitionReader<T extends LogTopic> {
   readonly #options: PartitionReaderOptions<T>;
-  #owner: PartitionOwner<T> | null = null;
+  readonly #step: string;
+  #state: "new" | "loaded" | "running" = "new";
   #offset = 0;
   #busy = false;
   #uncommitted = 0;
@@ -63,33 +69,37 @@ export class PartitionReader<T extends LogTopic> {
 
   constructor(options: PartitionReaderOptions<T>) {
     this.#options = options;
+    this.#step = `work on partition ${options.owner.partition} of the ${options.owner.topic} log`;
   }
 
-  /** Takes the partition and loads its checkpoint; reading begins with `run`, so that several partitions can be loaded first. */
-  async open(): Promise<void> {
-    const { log, topic, partition, work, clock, checkpointMs } = this.#options;
-    this.#owner = await log.own(topic, partition);
-    this.#offset = this.#owner.checkpoint.offset;
-    work.restore(this.#owner.checkpoint.chunks);
+  /** Loads the checkpoint; reading begins with `run`, so that several partitions can be loaded first. Throws what `restore` throws. */
+  load(): void {
+    invariant(this.#state === "new", "a partition is loaded once");
+    const { owner, work, clock, checkpointMs } = this.#options;
+    const { partition, checkpoint } = owner;
+    this.#offset = checkpoint.offset;
+    work.restore(checkpoint.chunks);
     // Partitions start at different places in the interval, so that their commits do not fall on one moment.
     this.#dueClockMs = clock.nowMs() + Math.ceil((checkpointMs * ((partition % 16) + 1)) / 16);
+    this.#state = "loaded";
   }
 
   run(): void {
-    invariant(this.#owner !== null, "a partition is read before it was opened");
-    this.#loop = this.#readUntilStopped(this.#owner);
+    invariant(this.#state === "loaded", "a partition is read once, after it was loaded");
+    this.#state = "running";
+    this.#loop = this.#readUntilStopped(this.#options.owner);
   }
 
   /** Resolves when no entry is left to read and every output is written. Rejects when the partition was lost. */
   async settle(): Promise<void> {
-    const owner = this.#owner;
-    invariant(owner !== null, "a partition is settled before it was opened");
+    const { owner } = this.#options;
+    invariant(this.#state === "running", "a partition is settled before it is read");
     while (!this.#stopping) {
       if (this.#lost !== null) throw this.#lost;
       const offset = this.#offset;
       if (!this.#busy) {
         // The loop may sit in a read that waits on the clock, so settling asks the log itself.
-        const next = await owner.read(offset, { entriesMax: 1, waitMs: 0 });
+        const next = await this.#retried(() => owner.read(offset, { entriesMax: 1, waitMs: 0 }));
         if (next.length === 0 && !this.#busy && this.#offset === offset) return;
         if (next.length === 0) continue;
       }
@@ -97,7 +107,10 @@ export class PartitionReader<T extends LogTopic> {
     }
   }
 
-  /** Finishes what was read, commits, and gives the partition back. Idempotent. */
+  /**
+   * Finishes what was read, commits, and gives the partition back, whatever happened before, so that the next owner need not wait for the
+   * lease. A step that takes longer than 5 s is given up: it may still happen, which does no harm, because outputs are keyed. Idempotent.
+   */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -107,20 +120,27 @@ export class PartitionReader<T extends LogTopic> {
     this.#stopping = true;
     for (const end of this.#waits) end();
     this.#wakeIdle();
+    const { owner, outages, clock } = this.#options;
+    let cancel: () => void = () => undefined;
+    const late = new Promise<"late">((resolve) => {
+      cancel = clock.schedule(stopWaitMs, () => resolve("late"));
+    });
+    const finished = await Promise.race([this.#finish(owner), late]);
+    cancel();
+    if (finished === "late") this.#fail(new HeadwaterError("STOPPING", `${this.#step} was given up while it was being stopped`));
+    outages.passed(this.#step);
+    // A lease that cannot be given back now runs out by itself.
+    await owner.release().catch(() => undefined);
+  }
+
+  async #finish(owner: PartitionOwner<T>): Promise<void> {
     await this.#loop;
-    const owner = this.#owner;
-    if (owner === null) return;
-    if (this.#lost !== null) {
-      await owner.release().catch(() => undefined);
-      return;
-    }
     try {
-      await this.#options.work.flush();
-      if (this.#uncommitted > 0) await this.#commitOnce(owner);
-      await owner.release();
+      if (this.#lost === null && this.#state === "running") await this.#options.work.flush();
+      if (this.#lost === null && this.#uncommitted > 0) await this.#commitOnce(owner);
     } catch (error) {
       // What is not committed is read again by the next owner; nothing is lost by giving up here.
-      this.#options.onLost(toHeadwaterError(error));
+      this.#fail(error);
     }
   }
 
@@ -188,10 +208,12 @@ export class PartitionReader<T extends LogTopic> {
   async #retried<R>(step: () => Promise<R>): Promise<R> {
     for (let pauseMs = retryFirstMs; ; pauseMs = Math.min(pauseMs * 2, retryLastMs)) {
       try {
-        return await step();
+        const result = await step();
+        this.#options.outages.passed(this.#step);
+        return result;
       } catch (error) {
         if (!(error instanceof HeadwaterError) || !error.retriable || error.code === "STOPPING" || this.#stopping) throw error;
-        this.#options.onRetry(error);
+        this.#options.outages.failed(this.#step, error);
         await this.#pause(pauseMs);
       }
     }
@@ -222,12 +244,13 @@ export class PartitionReader<T extends LogTopic> {
   }
 
   #fail(error: unknown): void {
+    if (this.#lost !== null) return;
+    this.#lost = toHeadwaterError(error);
+    this.#options.outages.passed(this.#step);
     if (error instanceof HeadwaterError) {
-      this.#lost = error;
       this.#options.onLost(error);
       return;
     }
-    this.#lost = toHeadwaterError(error);
     queueMicrotask(() => {
       throw error;
     });

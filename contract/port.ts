@@ -1,10 +1,23 @@
 /**
- * The seven ports (design §4). Every adapter of a port passes the same conformance suite in `test/conformance/`.
- * An eighth port needs an ADR.
+ * The ports (design §4; `Presence` by docs/adr/0002). Every adapter of a port passes the same conformance suite in `test/conformance/`.
+ * Another port needs an ADR.
  */
 import type { Dependency, Entity } from "./entity.ts";
-import type { Sample, SeriesKey, SeriesState } from "./series.ts";
-import type { LogEntry, LogTopic, QueueMessage, QueueReader, QueueTopic } from "./topic.ts";
+import type {
+  DurationQuery,
+  DurationWindow,
+  LineQuery,
+  SeriesQuery,
+  SeriesSamples,
+  SeriesSummary,
+  SpanQuery,
+  SummaryQuery,
+  TelemetryAppend,
+  TemplateCount,
+  TemplateQuery,
+  TimeRange,
+} from "./telemetry-store.ts";
+import type { LogEntry, LogTopic, QueueMessage, QueueReader, QueueTopic, StageName } from "./topic.ts";
 import type { KeptLine, KeptSpan } from "./window.ts";
 
 // --- Clock -------------------------------------------------------------------------------------------------------
@@ -23,6 +36,23 @@ export interface QueueHandlerOptions {
   readonly concurrency: number;
 }
 
+/** A message that used up its attempts or failed for good. */
+export interface DeadLetter {
+  /** Unique over all topics and readers. */
+  readonly id: string;
+  readonly topic: QueueTopic;
+  readonly reader: string;
+  /** When it was given up. */
+  readonly atMs: number;
+  readonly attempts: number;
+  /** Why: code and message of the last error. */
+  readonly code: string;
+  readonly message: string;
+  /** The message without its binary body. */
+  readonly json: unknown;
+  readonly bodyBytes: number;
+}
+
 /** Any order, at least once. Messages are validated when published; a publish that resolved survives SIGKILL. */
 export interface Queue {
   /**
@@ -33,16 +63,23 @@ export interface Queue {
   /**
    * Hands each message of the reader's queue to `handler` until `close`. A handler that throws a retriable error gets the message again
    * with backoff, at most `attemptsMax` (5) times; otherwise, or after that, the message is a dead letter, counted.
-   * A message completes when its handler's promise resolves.
+   * A message completes when its handler's promise resolves. The answer stops handing out to this subscriber, waits for its running
+   * handlers, and leaves the rest in the queue; after it the queue may be subscribed to again.
    */
   subscribe<T extends QueueTopic>(
     topic: T,
     reader: QueueReader<T>,
     handler: (message: QueueMessage<T>) => Promise<void>,
     options: QueueHandlerOptions,
-  ): Promise<void>;
+  ): Promise<() => Promise<void>>;
   /** Messages waiting or in a handler, for one reader. */
   depth<T extends QueueTopic>(topic: T, reader: QueueReader<T>): Promise<number>;
+  /** Messages that could not be handled, newest first, at most `lettersMax`. */
+  deadLetters(options: { lettersMax: number }): Promise<DeadLetter[]>;
+  /** Puts it back into the queue of the reader that could not handle it, with all its attempts. Throws NOT_FOUND. */
+  retryDeadLetter(id: string): Promise<void>;
+  /** Forgets it for good, counted. Throws NOT_FOUND. */
+  dropDeadLetter(id: string): Promise<void>;
   /** Resolves when no message waits and no handler runs, for every topic that this process subscribed to. */
   drain(): Promise<void>;
   /** Stops handing out, waits for running handlers, releases everything. Idempotent. */
@@ -87,16 +124,28 @@ export interface PartitionOwner<T extends LogTopic> {
   release(): Promise<void>;
 }
 
+/** Who takes part in working on the partitions of a topic. A process that dies is out of it within 2 s. */
+export interface Membership {
+  readonly self: string;
+  /** Processes that take part now, the one that joined first in front; `self` is among them while the log can be reached. */
+  members(): Promise<readonly string[]>;
+  leave(): Promise<void>;
+}
+
 /** Ordered, durable entries per partition; see `logTopics`. */
 export interface PartitionLog {
   /**
    * Appends all entries and marks the batch ids as reduced, in one step: after a crash either all are there or none.
    * Resolves when that survives SIGKILL. Waits while a partition is more than `lagMax` entries ahead of its reader.
+   * Throws BATCH_REDUCED, and appends nothing, when one of the ids is marked already: whoever was slow must not count a batch twice.
    */
   append(entries: readonly NewLogEntry[], options: { reduced: readonly string[] }): Promise<void>;
   /** Which of the batch ids were marked as reduced (kept 24 h, at most 1,000,000). */
   reduced(batchIds: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Takes a partition; its earlier owner in this process is fenced. Throws PARTITION_HELD while another live process owns it. */
   own<T extends LogTopic>(topic: T, partition: number): Promise<PartitionOwner<T>>;
+  /** Takes part in the work on a topic's partitions; who owns which is decided in `contract/partition-group.ts`. */
+  join(topic: LogTopic): Promise<Membership>;
   /** Entries appended and not yet committed, over all partitions of a topic. */
   lag(topic: LogTopic): Promise<number>;
   close(): Promise<void>;
@@ -122,6 +171,12 @@ export interface GraphView {
   readonly dependencies: readonly Dependency[];
 }
 
+/** The part of a view around some entities. */
+export interface GraphPart extends GraphView {
+  /** Entities that can be reached and did not fit. */
+  readonly left: number;
+}
+
 export interface GraphDiff {
   readonly entitiesAdded: readonly Entity[];
   readonly entitiesRemoved: readonly Entity[];
@@ -143,6 +198,13 @@ export interface GraphStore {
   /** The world as of a moment: dependencies whose validity covers it, entities seen by then. */
   asOf(atMs: number): Promise<GraphView>;
   diff(fromMs: number, toMs: number): Promise<GraphDiff>;
+  /**
+   * The part of `asOf(atMs)` that can be reached from `ids` along dependencies, whichever way they point: entities by hops, then by id, at
+   * most `entitiesMax`, and the dependencies among them. Ids that are not in the view are passed over.
+   */
+  neighbourhood(options: { atMs: number; ids: readonly string[]; entitiesMax: number }): Promise<GraphPart>;
+  /** Ways from one entity to another along calls as of a moment: ids of the entities, shortest first, then by ids; none visits one twice. */
+  paths(options: { atMs: number; from: string; to: string; hopsMax: number; pathsMax: number }): Promise<string[][]>;
   remember(precedent: Precedent): Promise<void>;
   /** Precedents by shared signature tokens (Jaccard), best first, ties by incident id. */
   similar(signature: readonly string[], options: { countMax: number }): Promise<{ precedent: Precedent; similarity: number }[]>;
@@ -151,95 +213,21 @@ export interface GraphStore {
 
 // --- TelemetryStore ----------------------------------------------------------------------------------------------
 
-export interface SeriesSamples {
-  readonly key: SeriesKey;
-  readonly unit: string;
-  readonly state: SeriesState;
-  /** When a learning series will be tracked, event time; null otherwise. */
-  readonly readyAtMs: number | null;
-  readonly samples: readonly Sample[];
-}
+export type {
+  DurationWindow,
+  LineQuery,
+  SeriesQuery,
+  SeriesSamples,
+  SeriesSummary,
+  SpanQuery,
+  TelemetryAppend,
+  TemplateCount,
+  TemplateQuery,
+  TimeRange,
+};
 
 /** What of one series a query answers: samples in order of time. */
 export type StoredSeries = SeriesSamples;
-
-/** How often a template was seen in a window of an entity. */
-export interface TemplateCount {
-  readonly entity: string;
-  readonly template: string;
-  readonly severity: "ERROR" | "WARN" | "INFO" | "DEBUG";
-  readonly text: string;
-  readonly windowStartMs: number;
-  readonly count: number;
-}
-
-/** Duration statistics of one (entity, metric, attributes) in one window, kept whole so that intervals can be merged exactly. */
-export interface DurationWindow {
-  readonly entity: string;
-  readonly metric: string;
-  readonly attributes: string;
-  readonly windowStartMs: number;
-  readonly count: number;
-  readonly failed: number;
-  readonly sumNs: number;
-  /** Sparse `[index, count]`, see `Buckets`. */
-  readonly buckets: readonly (readonly [number, number])[];
-}
-
-/**
- * Everything that one partition learned of one window. `key` names it (`<partition>/<windowStartMs>/<amendment>`):
- * a second append with a key that is already stored changes nothing, so re-reading a log writes nothing twice.
- */
-export interface TelemetryAppend {
-  readonly key: string;
-  readonly windowStartMs: number;
-  readonly series: readonly SeriesSamples[];
-  readonly durations: readonly DurationWindow[];
-  readonly spans: readonly KeptSpan[];
-  readonly templates: readonly TemplateCount[];
-  readonly lines: readonly KeptLine[];
-}
-
-export interface TimeRange {
-  /** Inclusive. */
-  readonly fromMs: number;
-  /** Exclusive. */
-  readonly toMs: number;
-}
-
-export interface SeriesQuery extends TimeRange {
-  /** Entities or dependencies; empty = all. */
-  readonly entities: readonly string[];
-  readonly metric?: string;
-  readonly seriesMax: number;
-}
-
-export interface SpanQuery extends TimeRange {
-  readonly entities: readonly string[];
-  readonly traceId?: string;
-  readonly failedOnly: "yes" | "no";
-  readonly spansMax: number;
-}
-
-export interface TemplateQuery extends TimeRange {
-  readonly entities: readonly string[];
-  readonly templatesMax: number;
-}
-
-export interface LineQuery extends TemplateQuery {
-  readonly template?: string;
-  readonly traceId?: string;
-}
-
-/** The newest state of a series, without its samples. */
-export interface SeriesSummary {
-  readonly key: SeriesKey;
-  readonly unit: string;
-  readonly state: SeriesState;
-  readonly readyAtMs: number | null;
-  readonly firstAtMs: number;
-  readonly lastAtMs: number;
-}
 
 export interface TelemetryStore {
   /** Resolves when the window is committed; concurrent calls share one transaction. */
@@ -247,9 +235,9 @@ export interface TelemetryStore {
   /** Sorted by series id. */
   series(query: SeriesQuery): Promise<StoredSeries[]>;
   /** Every series known, newest state, sorted by series id, at most `seriesMax`. */
-  summaries(options: { entities: readonly string[]; seriesMax: number }): Promise<SeriesSummary[]>;
+  summaries(query: SummaryQuery): Promise<SeriesSummary[]>;
   /** Sorted by entity, metric, attributes, window. */
-  durations(query: TimeRange & { entities: readonly string[]; rowsMax: number }): Promise<DurationWindow[]>;
+  durations(query: DurationQuery): Promise<DurationWindow[]>;
   /** Sorted by start, trace id, span id. */
   spans(query: SpanQuery): Promise<KeptSpan[]>;
   /** Counts per window, sorted by entity, template, window. */
@@ -287,6 +275,42 @@ export interface EventStore {
     options: { afterPosition: number; streamPrefix: string },
     handler: (event: StoredEvent) => Promise<void>,
   ): Promise<() => Promise<void>>;
+  close(): Promise<void>;
+}
+
+// --- Presence ----------------------------------------------------------------------------------------------------
+
+/** What a process says of itself. */
+export interface ProcessStatus {
+  /** Unique per start of a process. */
+  readonly id: string;
+  readonly roles: readonly StageName[];
+  readonly host: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly startedAtMs: number;
+  /** `waiting`: something it needs is away, see `reasons`. */
+  readonly state: "starting" | "ready" | "waiting" | "stopping";
+  /** Sentences, at most 20. */
+  readonly reasons: readonly string[];
+  /** Partitions that it works on, by topic; empty where it works on none. */
+  readonly partitions: Readonly<Record<string, readonly number[]>>;
+}
+
+/** A status with the moment at which it was announced, by the clock that all processes share. */
+export interface SeenProcess extends ProcessStatus {
+  readonly atMs: number;
+  /** The shared clock when this was read: `readAtMs - atMs` is how long the process has been silent. */
+  readonly readAtMs: number;
+}
+
+/** Which processes make up this installation, and how they are. A process announces itself every 2 s. */
+export interface Presence {
+  announce(status: ProcessStatus): Promise<void>;
+  /** Everybody who announced within the last hour and did not withdraw, by first role and id. */
+  list(): Promise<SeenProcess[]>;
+  /** A process that ends in order takes itself off the list. */
+  withdraw(id: string): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -8,6 +8,7 @@ import { Dependency, Entity } from "./entity.ts";
 import { EvidenceSnapshot } from "./evidence.ts";
 import { Incident, IncidentEvent } from "./incident.ts";
 import { Sample, SeriesKey, SeriesState } from "./series.ts";
+import { StageName } from "./topic.ts";
 import { Verdict } from "./verdict.ts";
 import { KeptLine, KeptSpan } from "./window.ts";
 
@@ -52,6 +53,47 @@ export const ServiceSummary = z.object({
 });
 export type ServiceSummary = z.infer<typeof ServiceSummary>;
 
+/** A process of this installation as the others see it. */
+export const OverviewProcess = z.object({
+  id: z.string(),
+  roles: z.array(StageName),
+  host: z.string(),
+  pid: z.number().int(),
+  version: z.string(),
+  startedAtMs: z.number(),
+  /**
+   * What it says of itself, or `lost`: silent for more than 6 s, killed or paused, which cannot be told apart; `replaced`: lost, and another
+   * one with its roles was started since; `unknown`: nobody can be heard while the queue's server is away.
+   */
+  state: z.enum(["starting", "ready", "waiting", "stopping", "lost", "replaced", "unknown"]),
+  reasons: z.array(z.string()),
+  /** Since it was heard of last. */
+  silentMs: z.number(),
+  /** When a process that is lost or replaced was heard of last, by the clock of the API; null otherwise. */
+  lostSinceMs: z.number().nullable(),
+  /** Partitions that it works on, by topic. */
+  partitions: z.record(z.string(), z.array(z.number().int())),
+});
+export type OverviewProcess = z.infer<typeof OverviewProcess>;
+
+/** Something that is wrong with Headwater itself, for the operator. */
+export const Trouble = z.object({
+  /** The same as long as it is the same trouble. */
+  id: z.string(),
+  /** `stopped`: a part of the flow does not work; `weakened`: all of it works, with less; `notice`: to be known. */
+  weight: z.enum(["stopped", "weakened", "notice"]),
+  sentence: z.string(),
+  /** What that means for who uses Headwater, and what becomes of the data. */
+  meaning: z.string(),
+  /** Facts behind it: processes, what a server said. At most 20. */
+  details: z.array(z.string()),
+  command: z.string().nullable(),
+  /** Where the command is to be run; null = anywhere. */
+  commandHost: z.string().nullable(),
+  sinceMs: z.number().nullable(),
+});
+export type Trouble = z.infer<typeof Trouble>;
+
 /** The first screen: what arrives, from whom, what is learning and until when, what is not linked, and what to do about it. */
 export const Overview = z.object({
   nowMs: z.number(),
@@ -66,6 +108,12 @@ export const Overview = z.object({
   unlinked: z.array(z.object({ entity: z.string(), why: z.string(), command: z.string() })),
   /** Where telemetry is sent to, for the empty state. */
   otlpUrl: z.string(),
+  /** In the order of the flow; empty where the API is served alone. */
+  processes: z.array(OverviewProcess),
+  /** Heaviest first; empty when all is well. */
+  troubles: z.array(Trouble),
+  /** Stores that have not answered since this API was started: what they would tell is missing rather than nothing. */
+  unread: z.array(z.enum(["graph", "telemetry"])),
 });
 export type Overview = z.infer<typeof Overview>;
 
@@ -83,6 +131,20 @@ export const Graph = z.object({ completeThroughMs: z.number(), entities: z.array
 const Range = z.object({ fromMs: Ms, toMs: Ms });
 const IncidentPath = z.object({ incident: z.string().min(1).max(64) });
 const Note = z.object({ actor: z.string().min(1).max(200).default("on-call"), note: z.string().max(2_000).nullable().default(null) });
+
+/** A message that a stage could not handle, see `DeadLetter` in `port.ts`. */
+export const DeadLetterRow = z.object({
+  id: z.string(),
+  topic: z.string(),
+  reader: z.string(),
+  atMs: z.number(),
+  attempts: z.number().int(),
+  code: z.string(),
+  message: z.string(),
+  json: z.unknown(),
+  bodyBytes: z.number().int(),
+});
+const DeadLetterPath = z.object({ id: z.string().min(1).max(600) });
 
 /** RFC 9457. */
 export const Problem = z.object({
@@ -279,6 +341,36 @@ export const routes = {
     response: z.object({ items: z.array(Change) }),
     summary: "Recorded changes, newest first",
   },
+  deadLetters: {
+    method: "GET",
+    path: "/api/v1/dead-letters",
+    role: "viewer",
+    params: Nothing,
+    query: z.object({ limit: Limit.default(100) }),
+    body: Nothing,
+    response: z.object({ items: z.array(DeadLetterRow) }),
+    summary: "Messages that could not be handled, newest first",
+  },
+  retryDeadLetter: {
+    method: "POST",
+    path: "/api/v1/dead-letters/:id/retry",
+    role: "admin",
+    params: DeadLetterPath,
+    query: Nothing,
+    body: Nothing,
+    response: z.object({ id: z.string() }),
+    summary: "Hands it out again to the reader that could not handle it",
+  },
+  dropDeadLetter: {
+    method: "POST",
+    path: "/api/v1/dead-letters/:id/drop",
+    role: "admin",
+    params: DeadLetterPath,
+    query: Nothing,
+    body: Nothing,
+    response: z.object({ id: z.string() }),
+    summary: "Forgets it for good",
+  },
 } as const satisfies Record<string, RouteRow>;
 
 export type RouteName = keyof typeof routes;
@@ -287,7 +379,7 @@ export type RouteResponse<R extends RouteName> = z.infer<(typeof routes)[R]["res
 
 /**
  * Served beside the table, not as JSON: reports (`/api/v1/incidents/:incident/report.{html,md,json}`),
- * server-sent events (`/api/v1/events`, event names `incident`, `window`), `/metrics`, `/livez`, `/readyz`, and the page itself under `/`.
+ * server-sent events (`/api/v1/events`, event names `incident`, `window`, `installation`), `/metrics`, `/livez`, `/readyz`, and the page itself under `/`.
  */
 export const reportFormats = ["html", "md", "json"] as const;
 export type ReportFormat = (typeof reportFormats)[number];

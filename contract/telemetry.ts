@@ -6,7 +6,8 @@ export type Signal = z.infer<typeof Signal>;
 
 /**
  * One accepted OTLP request. `id` = `<gateway>-<seq>`. `sequence` counts from 0 without gaps per `source`
- * (gateway, client resource and signal): a watermark moves only over contiguous numbers.
+ * (gateway, client resource and signal): a watermark moves only over contiguous numbers. A batch with an empty body says that nothing came
+ * until it was received: without it, what a client sent last would wait for ever for the end of its window.
  */
 export const TelemetryBatch = z.object({
   id: z.string().min(1).max(200),

@@ -80,8 +80,20 @@ export const Verdict = z.object({
 });
 export type Verdict = z.infer<typeof Verdict>;
 
-/** Lag, depth and wall times: shown, never hashed. */
-export const Operational = z.object({ rankedInMs: z.number(), gatheredInMs: z.number(), answeredAtMs: z.number().int() });
+/** By which way a verdict came: the adapter behind each port in words, and the queries by which the graph was read, each over all its runs. */
+export const VerdictPath = z.object({
+  engines: z.record(z.string().max(40), z.string().max(100)),
+  queries: z.array(z.object({ name: z.string().max(100), count: z.number().int(), ms: z.number() })).max(100),
+});
+export type VerdictPath = z.infer<typeof VerdictPath>;
+
+/** Lag, depth and wall times: shown, never hashed. Verdicts of older versions have no path. */
+export const Operational = z.object({
+  rankedInMs: z.number(),
+  gatheredInMs: z.number(),
+  answeredAtMs: z.number().int(),
+  path: VerdictPath.optional(),
+});
 export type Operational = z.infer<typeof Operational>;
 
 export const VerdictMessage = z.object({ verdict: Verdict, operational: Operational });

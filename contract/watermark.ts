@@ -20,7 +20,10 @@ interface SourceState {
 }
 
 /** `[source, next, watermarkUs, newestUs, firstUs, ahead]`, sorted by source. */
-export type WatermarkState = readonly (readonly [string, number, number | null, number, number, readonly (readonly [number, number])[]])[];
+type StoredSources = readonly (readonly [string, number, number | null, number, number, readonly (readonly [number, number])[]])[];
+
+/** The checkpoint's form; the bare list is that of checkpoints without times of receipt. */
+export type WatermarkState = { readonly newestReceivedMs: number; readonly sources: StoredSources } | StoredSources;
 
 interface WatermarkOptions {
   /** A source whose newest event time is further than this behind the newest of all sources holds nothing back. */
@@ -40,6 +43,8 @@ export class SourceWatermarks {
   readonly #options: WatermarkOptions;
   readonly #sources = new Map<string, SourceState>();
   #newestUs: number | null = null;
+  /** When the batch came that made the newest event time; 0 before the first. */
+  #newestReceivedMs = 0;
   #firstUs: number | null = null;
 
   constructor(options: WatermarkOptions) {
@@ -57,8 +62,12 @@ export class SourceWatermarks {
   }
 
   observe(progress: SourceProgress): void {
-    const { source, sequence, atUs } = progress;
-    this.#newestUs = Math.max(this.#newestUs ?? atUs, atUs);
+    const { source, sequence, receivedAtMs } = progress;
+    const atUs = progress.atUs === 0 ? this.#estimateUs(receivedAtMs) : progress.atUs;
+    if (this.#newestUs === null || atUs > this.#newestUs) {
+      this.#newestUs = atUs;
+      this.#newestReceivedMs = receivedAtMs;
+    }
     this.#firstUs = Math.min(this.#firstUs ?? atUs, atUs);
     let state = this.#sources.get(source);
     if (state === undefined) {
@@ -97,21 +106,29 @@ export class SourceWatermarks {
   }
 
   toJSON(): WatermarkState {
-    return [...this.#sources]
+    const sources = [...this.#sources]
       .sort(([left], [right]) => compareCodeUnits(left, right))
       .map(
         ([source, { next, watermarkUs, newestUs, firstUs, ahead }]) => [source, next, watermarkUs, newestUs, firstUs, [...ahead]] as const,
       );
+    return { newestReceivedMs: this.#newestReceivedMs, sources };
   }
 
   static fromJSON(state: WatermarkState, options: WatermarkOptions): SourceWatermarks {
     const watermarks = new SourceWatermarks(options);
-    for (const [source, next, watermarkUs, newestUs, firstUs, ahead] of state) {
+    for (const [source, next, watermarkUs, newestUs, firstUs, ahead] of "sources" in state ? state.sources : state) {
       watermarks.#sources.set(source, { next, watermarkUs, newestUs, firstUs, ahead: new Map(ahead) });
       watermarks.#newestUs = Math.max(watermarks.#newestUs ?? newestUs, newestUs);
       watermarks.#firstUs = Math.min(watermarks.#firstUs ?? firstUs, firstUs);
     }
+    watermarks.#newestReceivedMs = "sources" in state ? state.newestReceivedMs : Math.floor((watermarks.#newestUs ?? 0) / 1_000);
     return watermarks;
+  }
+
+  /** Event time at a moment of receipt: as far beyond the newest one as the moment is beyond its receipt, whatever clocks the sources have. */
+  #estimateUs(receivedAtMs: number): number {
+    if (this.#newestUs === null) return receivedAtMs * 1_000;
+    return this.#newestUs + Math.max(0, receivedAtMs - this.#newestReceivedMs) * 1_000;
   }
 
   #advance(state: SourceState): void {

@@ -143,10 +143,15 @@ export const EntityObservation = z.object({
 export type EntityObservation = z.infer<typeof EntityObservation>;
 
 /**
- * How far a source has come, in event time: `atUs` is the newest event time of its batch `sequence`.
- * Readers move a source's watermark over contiguous sequences only.
+ * How far a source has come, in event time: `atUs` is the newest event time of its batch `sequence`, 0 for a batch in which nothing could be
+ * used; `receivedAtMs` is when the gateway had it. Readers move a source's watermark over contiguous sequences only.
  */
-export const SourceProgress = z.object({ source: z.string().max(64), sequence: z.number().int().nonnegative(), atUs: z.number().int() });
+export const SourceProgress = z.object({
+  source: z.string().max(64),
+  sequence: z.number().int().nonnegative(),
+  atUs: z.number().int(),
+  receivedAtMs: z.number().int(),
+});
 export type SourceProgress = z.infer<typeof SourceProgress>;
 
 /** One entry of the window log. Every flush writes `progress` to all partitions, the rest only to the partition of the entity. */

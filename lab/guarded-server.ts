@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LabError } from "./lab-error.ts";
 
-const stopWaitMs = 5_000;
+const stopWaitMsDefault = 5_000;
 const pollMs = 25;
 
 /** A running server. `stop` ends it and removes its data; idempotent. */
@@ -23,14 +23,18 @@ export interface GuardedOptions {
   readonly name: string;
   readonly file: string;
   readonly arguments: readonly string[];
-  /** Removed when the server has ended. */
-  readonly folder: string;
+  /** Removed when the server has ended; null = nothing is. */
+  readonly folder: string | null;
   /** Account under which it runs; null = ours. */
   readonly account: Account | null;
   readonly environment?: Readonly<Record<string, string>>;
   /** Resolves to true when it answers. */
   readonly isReady: () => Promise<boolean>;
   readonly readyWaitMs: number;
+  /** It is killed when it has not ended by then; 5 s unless told. */
+  readonly stopWaitMs?: number;
+  /** What ends it in order; INT unless told. */
+  readonly stopSignal?: "INT" | "TERM";
   readonly url: string;
 }
 
@@ -39,15 +43,16 @@ export interface Account {
   readonly gid: number;
 }
 
-// The reader gets standard input by number, since a background command's own is /dev/null. INT is a fast shutdown for PostgreSQL and Redis.
+// The reader gets standard input by number, since a background command's own is /dev/null. INT is a fast shutdown for PostgreSQL and Redis;
+// Java goes on ignoring it, as a background command of a shell is made to.
 const guard = `exec 3<&0
-folder=$1; shift
+folder=$1; signal=$2; shift 2
 "$@" 3<&- >&2 & server=$!
 echo $server
-( while read -r _ <&3; do :; done; kill -INT $server ) 2>/dev/null >/dev/null & reader=$!
+( while read -r _ <&3; do :; done; kill -$signal $server ) 2>/dev/null >/dev/null & reader=$!
 wait $server; status=$?
 kill $reader 2>/dev/null
-cd / && rm -rf "$folder"
+cd / && [ -n "$folder" ] && rm -rf "$folder"
 exit $status`;
 
 /** An account that is not root, when we are root and the server refuses to be: `postgres` where it exists, else `nobody`. */
@@ -88,10 +93,10 @@ export async function startGuarded(options: GuardedOptions): Promise<RunningServ
   const { child, ended } = spawnGuard(options, said);
   const stop = async (): Promise<void> => {
     child.stdin?.end();
-    const timer = setTimeout(() => killHard(pid), stopWaitMs);
+    const timer = setTimeout(() => killHard(pid), options.stopWaitMs ?? stopWaitMsDefault);
     await ended;
     clearTimeout(timer);
-    rmSync(options.folder, { recursive: true, force: true });
+    if (options.folder !== null) rmSync(options.folder, { recursive: true, force: true });
   };
   let pid = 0;
   let over = false;
@@ -125,14 +130,18 @@ function killHard(pid: number): void {
 
 function spawnGuard(options: GuardedOptions, said: string[]): { child: ChildProcess; ended: Promise<void> } {
   const chunksMax = 50;
-  const child = spawn("/bin/sh", ["-c", guard, "sh", options.folder, options.file, ...options.arguments], {
-    cwd: "/",
-    stdio: ["pipe", "pipe", "pipe"],
-    env: { ...process.env, ...options.environment },
-    // A group of its own: Ctrl-C in a terminal is for us, and we end it in our order.
-    detached: true,
-    ...(options.account ?? {}),
-  });
+  const child = spawn(
+    "/bin/sh",
+    ["-c", guard, "sh", options.folder ?? "", options.stopSignal ?? "INT", options.file, ...options.arguments],
+    {
+      cwd: "/",
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, ...options.environment },
+      // A group of its own: Ctrl-C in a terminal is for us, and we end it in our order.
+      detached: true,
+      ...(options.account ?? {}),
+    },
+  );
   const ended = new Promise<void>((resolve) => {
     child.once("error", (error) => {
       said.push(error.message);

@@ -4,8 +4,17 @@ import { accessSync, constants, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { delimiter, join } from "node:path";
 import { embeddedPostgresFolder } from "./embedded-postgres.ts";
-import { type Account, dataFolder, freePort, type RunningServer, startGuarded, unprivilegedAccount } from "./guarded-server.ts";
+import {
+  type Account,
+  dataFolder,
+  freePort,
+  type GuardedOptions,
+  type RunningServer,
+  startGuarded,
+  unprivilegedAccount,
+} from "./guarded-server.ts";
 import { LabError, textOf } from "./lab-error.ts";
+import { type RestartableServer, startRestartable } from "./restartable-server.ts";
 
 const readyWaitMs = 60_000;
 const initWaitMs = 60_000;
@@ -22,6 +31,8 @@ export interface PostgresOptions {
   /** `installed`: Debian's; `embedded`: of the npm package; by default the first of the two that is there. */
   readonly source?: "installed" | "embedded";
   readonly connectionsMax?: number;
+  /** Further settings, e.g. `{ synchronous_commit: "off" }`. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** A running PostgreSQL and where its binaries came from. */
@@ -58,12 +69,35 @@ export async function startRedis(options: RedisOptions = {}): Promise<RunningSer
 
 /** Starts PostgreSQL without durability, every local user trusted. Throws LAB_FAILED naming what is missing or what it said. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<RunningPostgres> {
+  const { bin, account, source } = findPostgres(options);
+  const settings = { fsync: "off", synchronous_commit: "off", full_page_writes: "off", ...options.settings };
+  const { connectionsMax = 150 } = options;
+  return { ...(await attempt(async () => startGuarded(await cluster({ bin, account, connectionsMax, settings })))), source };
+}
+
+/** Starts PostgreSQL as it comes, with every commit synced to the disk; it can be killed and started again on the same data and port. */
+export async function startDurablePostgres(options: PostgresOptions = {}): Promise<RestartableServer> {
+  const { bin, account } = findPostgres(options);
+  const { connectionsMax = 150, settings = {} } = options;
+  return await attempt(async () => startRestartable(await cluster({ bin, account, connectionsMax, settings })));
+}
+
+/** Why there is no PostgreSQL to be started, in one sentence; null where there is one. */
+export function postgresMissing(): string | null {
+  try {
+    findPostgres({});
+    return null;
+  } catch (error) {
+    return textOf(error);
+  }
+}
+
+function findPostgres({ source }: PostgresOptions): { bin: string; account: Account | null; source: RunningPostgres["source"] } {
   const account = unprivilegedAccount();
-  const installed = options.source === "embedded" ? null : findInstalledPostgres();
-  if (options.source === "installed" && installed === null) throw new LabError(`PostgreSQL is missing: nothing in ${debianFolder}`);
-  const bin = installed ?? embeddedPostgresFolder(account);
-  const running = await attempt(() => startCluster({ bin, account, connectionsMax: options.connectionsMax ?? 150 }));
-  return { ...running, source: installed === null ? "embedded" : "installed" };
+  const installed = source === "embedded" ? null : findInstalledPostgres();
+  if (source === "installed" && installed === null) throw new LabError(`PostgreSQL is missing: nothing in ${debianFolder}`);
+  if (installed !== null) return { bin: installed, account, source: "installed" };
+  return { bin: embeddedPostgresFolder(account), account, source: "embedded" };
 }
 
 /** The newest of Debian's versions that has both programs, or null. */
@@ -82,7 +116,15 @@ function findInstalledPostgres(): string | null {
 // PostgreSQL 18 has libraries beside its programs; LC_ALL, since a locale of ours may not exist for it.
 const environment = { LC_ALL: "C", TZ: "UTC" };
 
-async function startCluster(options: { bin: string; account: Account | null; connectionsMax: number }): Promise<RunningServer> {
+interface ClusterOptions {
+  readonly bin: string;
+  readonly account: Account | null;
+  readonly connectionsMax: number;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+/** Makes a fresh cluster; answers how to start it. */
+async function cluster(options: ClusterOptions): Promise<GuardedOptions & { readonly folder: string }> {
   const port = await freePort();
   const folder = dataFolder("postgres", options.account);
   const data = join(folder, "data");
@@ -97,14 +139,12 @@ async function startCluster(options: { bin: string; account: Account | null; con
     unix_socket_directories: "",
     max_connections: String(options.connectionsMax),
     shared_buffers: "16MB",
-    fsync: "off",
-    synchronous_commit: "off",
-    full_page_writes: "off",
     autovacuum: "off",
     logging_collector: "off",
     log_min_messages: "fatal",
+    ...options.settings,
   };
-  return startGuarded({
+  return {
     name: "PostgreSQL",
     file: join(options.bin, "postgres"),
     arguments: ["-D", data, "-p", String(port), ...Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
@@ -114,7 +154,7 @@ async function startCluster(options: { bin: string; account: Account | null; con
     isReady: () => answersStartup(port),
     readyWaitMs,
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
-  });
+  };
 }
 
 function initialise(options: { bin: string; account: Account | null; data: string }): Promise<void> {
@@ -137,7 +177,8 @@ function initialise(options: { bin: string; account: Account | null; data: strin
   });
 }
 
-async function attempt<T>(start: () => Promise<T>): Promise<T> {
+/** Starts again when another had taken the port that was free. */
+export async function attempt<T>(start: () => Promise<T>): Promise<T> {
   for (let count = 1; ; count += 1) {
     try {
       return await start();
@@ -158,7 +199,7 @@ function isExecutable(file: string): boolean {
 }
 
 /** Whether what listens on a port answers `question` with something that begins with one of these. */
-function answers(port: number, options: { question: string | Buffer; expected: string }): Promise<boolean> {
+export function answers(port: number, options: { question: string | Buffer; expected: string }): Promise<boolean> {
   const waitMs = 500;
   return new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port });

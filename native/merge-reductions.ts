@@ -74,7 +74,7 @@ export function mergeReductions(reductions: readonly Reduction[], options: Reduc
 
 function progressOf(reductions: readonly Reduction[]): SourceProgress[] {
   return reductions
-    .map(({ source, sequence, newestAtUs }) => ({ source, sequence, atUs: newestAtUs }))
+    .map(({ source, sequence, newestAtUs, receivedAtMs }) => ({ source, sequence, atUs: newestAtUs, receivedAtMs }))
     .sort((left, right) => firstDifference(compareCodeUnits(left.source, right.source), compareNumbers(left.sequence, right.sequence)));
 }
 

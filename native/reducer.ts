@@ -20,6 +20,7 @@ export function reduceBatch(batch: TelemetryBatch, options: ReduceOptions): Redu
     source: batch.source,
     sequence: batch.sequence,
     newestAtUs: 0,
+    receivedAtMs: batch.receivedAtMs,
     itemCount: 0,
     entities: new Map(),
     halves: emptyHalves(),

@@ -141,6 +141,7 @@ export interface Reduction {
   readonly sequence: number;
   /** Newest event time of an item that was used, µs; 0 when none was. */
   newestAtUs: number;
+  readonly receivedAtMs: number;
   /** Spans, data points and log records that were used. */
   itemCount: number;
   readonly entities: Map<string, EntityPart>;

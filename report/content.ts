@@ -4,10 +4,11 @@ import type { BlindSpot, EvidenceSnapshot, SnapshotSeries } from "../contract/ev
 import type { Incident, IncidentEvent } from "../contract/incident.ts";
 import { impactSentence, incidentSentence, worstImpact } from "../contract/incident-fold.ts";
 import { derivedMetric } from "../contract/series.ts";
-import type { Claim, RankedCandidate, Verdict } from "../contract/verdict.ts";
+import type { Claim, Operational, RankedCandidate, Verdict } from "../contract/verdict.ts";
 import { changesOf, type ReportChange } from "./changes.ts";
 import { type EvidenceRef, evidenceRefs } from "./evidence-refs.ts";
 import { firstSteps } from "./first-steps.ts";
+import { newestOperational } from "./how-it-came.ts";
 
 /** Candidates in the ranking table. */
 const rankedMax = 5;
@@ -63,6 +64,8 @@ export interface ReportContent {
   }[];
   readonly timeline: Incident["timeline"];
   readonly blindSpots: readonly BlindSpot[];
+  /** Adapters, queries and times of the newest verdict; not part of the inputs' hash. */
+  readonly operational: Operational | null;
   readonly normal: { readonly fromMs: number; readonly toMs: number } | null;
   readonly fault: { readonly fromMs: number; readonly toMs: number } | null;
   readonly inputs: {
@@ -107,6 +110,7 @@ export function reportContent(input: ReportInput): ReportContent {
     verdicts: incident.verdicts.map(verdictLine),
     timeline: incident.timeline.slice(-timelineMax),
     blindSpots: result?.blindSpots ?? snapshot?.blindSpots ?? [],
+    operational: newestOperational(events),
     normal: result?.normal ?? null,
     fault: result?.fault ?? null,
     inputs: {
@@ -118,7 +122,7 @@ export function reportContent(input: ReportInput): ReportContent {
   };
 }
 
-/** What was measured while answering (lag, wall times) is shown elsewhere and never hashed. */
+/** What was measured while answering (lag, wall times) is shown and never hashed. */
 function inputHash(events: readonly IncidentEvent[], verdict: Verdict | null): string {
   const hashed = events.map((event) => (event.type === "verdict-added" ? { ...event, operational: null } : event));
   return contentHash({ events: hashed, snapshot: verdict?.snapshotHash ?? null });

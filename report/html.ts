@@ -2,6 +2,7 @@
 import type { EvidenceSnapshot } from "../contract/evidence.ts";
 import { chartAxis, chartRange, chartSvg } from "./chart.ts";
 import type { ReportClaim, ReportContent } from "./content.ts";
+import { cameLines } from "./how-it-came.ts";
 import { candidateText, conclusionText, reasonText, roleWords } from "./phrases.ts";
 import { htmlText } from "./text.ts";
 import { clockText, durationText, relativeText, timeText } from "./time-text.ts";
@@ -61,6 +62,7 @@ export function reportHtml(content: ReportContent, snapshot: EvidenceSnapshot | 
     section("Timeline", timeline(content)),
     section("Blind spots", blindSpots(content)),
     section("Verdicts", verdicts(content)),
+    section("How it came", howItCame(content)),
     inputs(content),
   ];
   return `<!doctype html>
@@ -182,6 +184,11 @@ function verdicts(content: ReportContent): string {
     return `<li>Version ${version}, ${reasonText(reason)}: ${first === null ? "inconclusive" : htmlText(first)}</li>`;
   });
   return items.length === 0 ? "" : `<ul>\n${items.join("\n")}\n</ul>`;
+}
+
+function howItCame(content: ReportContent): string {
+  const items = cameLines(content.operational).map(({ title, text }) => `<dt>${htmlText(title)}</dt><dd>${htmlText(text)}</dd>`);
+  return items.length === 0 ? "" : `<dl>\n${items.join("\n")}\n</dl>`;
 }
 
 function inputs(content: ReportContent): string {

@@ -1,5 +1,6 @@
 /** The report as Markdown: the same content, for tickets and chats. */
 import type { ReportClaim, ReportContent } from "./content.ts";
+import { cameLines } from "./how-it-came.ts";
 import { candidateText, conclusionText, reasonText, roleWords } from "./phrases.ts";
 import { markdownCode, markdownText } from "./text.ts";
 import { clockText, durationText, relativeText, timeText } from "./time-text.ts";
@@ -24,6 +25,10 @@ export function reportMarkdown(content: ReportContent): string {
         ({ version, reason, first }) =>
           `- Version ${version}, ${reasonText(reason)}: ${first === null ? "inconclusive" : markdownText(first)}`,
       ),
+    ),
+    section(
+      "How it came",
+      cameLines(content.operational).map(({ title, text }) => `- ${markdownText(title)}: ${markdownText(text)}`),
     ),
     section("Made from", inputs(content)),
   ];

@@ -9,7 +9,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -101,14 +101,22 @@ function installPackages() {
 }
 
 function compileTypeScript() {
+  const queries = filesBelow(join(root, "graph"), /\.cypher$/);
   const sources = [
     ...sourceFolders.flatMap((folder) => filesBelow(join(root, folder), /\.(ts|tsx|json)$/)),
+    ...queries,
     join(root, "tsconfig.build.json"),
     join(root, "tsconfig.json"),
   ];
   whenChanged("typescript", fingerprint(sources), join(root, "dist", "services", "main.js"), () => {
     if (!wanted.quiet) say("compiling TypeScript");
     run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"], "tsc");
+    // The compiler leaves alone what is not TypeScript; the code reads these at run time, from beside itself.
+    for (const path of queries) {
+      const target = join(root, "dist", relative(root, path));
+      mkdirSync(dirname(target), { recursive: true });
+      copyFileSync(path, target);
+    }
   });
 }
 
@@ -154,15 +162,31 @@ function makesEnvironments(python) {
 }
 
 /** Real servers, browser and Python for tests. Never fails the set-up: a suite that lacks its server is skipped with this reason, and counted. */
-function installServers() {
+async function installServers() {
+  const { fetchNeo4jJars, neo4jPackagesMissing } = await import("../dist/lab/neo4j-jars.js");
+  const { archiveNeo4jClasses } = await import("../dist/lab/neo4j-server.js");
   const needed = [
     { name: "redis-server", present: () => existsSync("/usr/bin/redis-server") },
     { name: "postgresql", present: () => existsSync("/usr/lib/postgresql") && readdirSync("/usr/lib/postgresql").length > 0 },
     { name: "chromium", present: () => existsSync("/usr/bin/chromium") },
     { name: "python3-venv", present: () => ["python3", "/usr/bin/python3"].some(makesEnvironments) },
   ];
-  const missing = needed.filter((server) => !server.present()).map((server) => server.name);
-  if (missing.length === 0) return;
+  const missing = [...needed.filter((server) => !server.present()).map((server) => server.name), ...neo4jPackagesMissing()];
+  if (missing.length > 0) installPrograms(missing);
+  const stillMissing = neo4jPackagesMissing();
+  if (stillMissing.length > 0) {
+    say(`Neo4j is not there: ${stillMissing.join(", ")} would have to be installed first; the suites that need it are skipped`);
+    return;
+  }
+  try {
+    fetchNeo4jJars(say);
+    await archiveNeo4jClasses(say);
+  } catch (error) {
+    say(`${error.message}; the suites that need Neo4j are skipped`);
+  }
+}
+
+function installPrograms(missing) {
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) {
     say(
       `not installed: ${missing.join(", ")}; the suites that need them are skipped. As root on Debian: apt-get install ${missing.join(" ")}`,
@@ -186,4 +210,4 @@ installPackages();
 compileTypeScript();
 buildNative();
 buildPage();
-if (wanted.servers) installServers();
+if (wanted.servers) await installServers();

@@ -2,67 +2,78 @@
  * Wiring, start and stop of one process. Tests, the demo and the drill embed it; `headwater start` runs it.
  * Start order is list order; stop is the reverse; a start that fails gives back what it had taken.
  */
-import { join } from "node:path";
+import { hostname } from "node:os";
 import type { Config } from "../config/config.ts";
-import { HeadwaterError } from "../contract/error.ts";
-import type { EventStore, GraphStore, PartitionLog, Queue, TelemetryStore } from "../contract/port.ts";
-import { openMemoryGraphStore } from "../graph/memory/memory-graph-store.ts";
-import { lockDataDirectory } from "../store/data-directory.ts";
-import { openDuckdbTelemetryStore } from "../store/duckdb/duckdb-telemetry-store.ts";
-import { openSqliteEventStore } from "../store/sqlite/sqlite-event-store.ts";
+import { invariant } from "../contract/invariant.ts";
+import type { ProcessStatus } from "../contract/port.ts";
 import type { Api } from "./api/api.ts";
 import type { Gateway } from "./gateway/gateway.ts";
 import type { RecordedBody } from "./gateway/gateway-message.ts";
-import { openFilePartitionLog } from "./log/file-log.ts";
 import { buildPipeline, type Pipeline } from "./pipeline.ts";
 import type { Platform } from "./platform.ts";
-import { openMemoryQueue } from "./queue/memory-queue.ts";
-import type { Addresses } from "./ranking/blind-spots.ts";
-
-export interface Ports {
-  readonly queue: Queue;
-  readonly log: PartitionLog;
-  readonly graph: GraphStore;
-  readonly telemetry: TelemetryStore;
-  readonly events: EventStore;
-}
+import { openPorts, type Ports, serveTelemetry } from "./ports.ts";
+import { createAnnouncer } from "./presence/announcer.ts";
+import { allRoles, type Role, refuseUnshared } from "./role.ts";
+import { productVersion } from "./version.ts";
 
 export interface AppOptions {
   readonly config: Config;
   readonly platform: Platform;
-  /** Names the batches that this process accepts; a replay fixes it. */
+  /** Names the batches that this process accepts, and the process itself; a replay fixes it. */
   readonly gatewayId: string;
   /** Directory of the built page, or null to serve the API alone. */
   readonly webDirectory: string | null;
-  /** What the commands in verdicts name; where gateway and API are reached, unless told. A replay fixes it: ports bound differ from run to run. */
-  readonly addresses?: Addresses;
+  /** All unless told. */
+  readonly roles?: readonly Role[];
   /** Told of every accepted body; how recordings are made. */
   readonly onRecorded?: (body: RecordedBody) => void;
 }
 
-/** One process of Headwater, embedded: every port in the data directory, every stage in this process. */
+type Cleanups = (() => Promise<void> | void)[];
+
+/** One process of Headwater: all of the flow, or some roles of it. */
 export class App {
   readonly ports: Ports;
   readonly #pipeline: Pipeline;
-  readonly #cleanups: (() => Promise<void> | void)[];
+  readonly #storeUrl: string | null;
+  readonly #cleanups: Cleanups;
 
-  private constructor(ports: Ports, pipeline: Pipeline, cleanups: (() => Promise<void> | void)[]) {
-    this.ports = ports;
-    this.#pipeline = pipeline;
-    this.#cleanups = cleanups;
+  private constructor(parts: { ports: Ports; pipeline: Pipeline; storeUrl: string | null; cleanups: Cleanups }) {
+    this.ports = parts.ports;
+    this.#pipeline = parts.pipeline;
+    this.#storeUrl = parts.storeUrl;
+    this.#cleanups = parts.cleanups;
   }
 
   /** Opens the ports and starts every stage. Throws the HeadwaterError of the first thing that cannot. */
   static async start(options: AppOptions): Promise<App> {
-    const cleanups: (() => Promise<void> | void)[] = [];
+    const { config, platform, roles = allRoles } = options;
+    refuseUnshared(config, roles);
+    const cleanups: Cleanups = [];
+    const startedAtMs = platform.clock.nowMs();
+    let state: ProcessStatus["state"] = "starting";
     try {
-      const ports = await openPorts(options, cleanups);
-      const pipeline = buildPipeline({ ...options, ports });
+      const ports = await openPorts({ config, platform, roles }, cleanups);
+      const pipeline = buildPipeline({ ...options, ports, roles });
+      const announcer = createAnnouncer({
+        presence: ports.presence,
+        clock: platform.clock,
+        status: () => statusOf({ options, pipeline, startedAtMs, state }),
+        onError: (error) => platform.logger.warn({ code: error.code, reason: error.message }, "this process cannot announce itself"),
+        onRecovered: (outage) => platform.logger.info(outage, "this process announces itself again"),
+      });
+      await announcer.start();
+      cleanups.push(() => announcer.stop());
+      const storeUrl = await serve({ config, platform, roles }, { ports, cleanups });
       for (const stage of pipeline.stages) {
         await stage.start();
         cleanups.push(() => stage.stop());
       }
-      return new App(ports, pipeline, cleanups);
+      state = "ready";
+      cleanups.push(() => {
+        state = "stopping";
+      });
+      return new App({ ports, pipeline, storeUrl, cleanups });
     } catch (error) {
       await runAll(cleanups);
       throw error;
@@ -70,14 +81,29 @@ export class App {
   }
 
   get gateway(): Gateway {
-    return this.#pipeline.gateway;
+    const { gateway } = this.#pipeline;
+    invariant(gateway !== null, "this process has not the role gateway");
+    return gateway;
   }
 
   get api(): Api {
-    return this.#pipeline.api;
+    const { api } = this.#pipeline;
+    invariant(api !== null, "this process has not the role api");
+    return api;
   }
 
-  /** Resolves when everything accepted so far has gone through every stage. */
+  /** Where people and programs reach this process, by what for. */
+  get addresses(): Readonly<Record<"api" | "gateway" | "store", string | null>> {
+    const { api, gateway } = this.#pipeline;
+    return { api: api?.url() ?? null, gateway: gateway?.url() ?? null, store: this.#storeUrl };
+  }
+
+  /** Why not all is well, as sentences; empty when it is. */
+  reasons(): readonly string[] {
+    return this.#pipeline.stages.flatMap((stage) => stage.reasons());
+  }
+
+  /** Resolves when everything accepted so far has gone through every stage of this process. */
   async settle(): Promise<void> {
     await this.#pipeline.settle();
   }
@@ -93,41 +119,34 @@ export class App {
   }
 }
 
-async function runAll(cleanups: (() => Promise<void> | void)[]): Promise<void> {
-  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup();
+/** With the role `store` beside others missing, the telemetry files are served to the other processes. */
+async function serve(
+  options: { config: Config; platform: Platform; roles: readonly Role[] },
+  parts: { ports: Ports; cleanups: Cleanups },
+): Promise<string | null> {
+  const { roles, config } = options;
+  if (!roles.includes("store") || (roles.length === allRoles.length && config.urls.telemetry === null)) return null;
+  const server = await serveTelemetry(options, parts.ports.telemetry);
+  parts.cleanups.push(() => server.close());
+  return server.url();
 }
 
-async function openPorts(options: AppOptions, cleanups: (() => Promise<void> | void)[]): Promise<Ports> {
-  const { config, platform } = options;
-  refuseServers(config);
-  const directory = config.dataDirectory;
-  cleanups.push(lockDataDirectory(directory));
-  const bounds = platform.metrics.counter("headwater_bound_events_total", "What happened at a bound or to damaged data, by name", [
-    "port",
-    "name",
-  ]);
-  const common = (port: string) => ({
-    clock: platform.clock,
-    onCounted: (name: string, amount: number) => bounds.inc({ port, name }, amount),
-  });
-  const opened = async <T extends { close(): Promise<void> }>(opening: Promise<T>): Promise<T> => {
-    const port = await opening;
-    cleanups.push(() => port.close());
-    return port;
+function statusOf(from: { options: AppOptions; pipeline: Pipeline; startedAtMs: number; state: ProcessStatus["state"] }): ProcessStatus {
+  const { options, pipeline, startedAtMs, state } = from;
+  const reasons = pipeline.stages.flatMap((stage) => stage.reasons()).slice(0, 20);
+  return {
+    id: options.gatewayId,
+    roles: options.roles ?? allRoles,
+    host: hostname(),
+    pid: process.pid,
+    version: productVersion,
+    startedAtMs,
+    state: state === "ready" && reasons.length > 0 ? "waiting" : state,
+    reasons,
+    partitions: Object.assign({}, ...pipeline.stages.map((stage) => stage.partitions())),
   };
-  const events = await opened(openSqliteEventStore({ file: join(directory, "events.sqlite"), ...common("event-store") }));
-  const telemetry = await opened(
-    openDuckdbTelemetryStore({ directory: join(directory, "telemetry"), tenant: config.tenant, ...common("telemetry-store") }),
-  );
-  const graph = await opened(openMemoryGraphStore({ directory: join(directory, "graph"), ...common("graph-store") }));
-  const log = await opened(openFilePartitionLog({ directory: join(directory, "log"), ...common("partition-log") }));
-  const queue = await opened(openMemoryQueue({ directory: join(directory, "queue"), ...common("queue") }));
-  return { queue, log, graph, telemetry, events };
 }
 
-/** The distributed adapters come with issue 4; until then a URL is refused rather than ignored. */
-function refuseServers(config: Config): void {
-  for (const [key, url] of Object.entries(config.urls)) {
-    if (url !== null) throw new HeadwaterError("CONFIG_INVALID", `urls.${key} is set, but this version runs embedded only; leave it null`);
-  }
+async function runAll(cleanups: Cleanups): Promise<void> {
+  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup();
 }

@@ -2,6 +2,7 @@
 /** The command line. Each command is one file in `services/command/`; exit codes are in `docs/cli.md`. */
 import { Command, InvalidArgumentError } from "commander";
 import { HeadwaterError, toHeadwaterError } from "../contract/error.ts";
+import { dropDeadLetter, listDeadLetters, retryDeadLetter, showDeadLetter } from "./command/dead-letters.ts";
 import { runDemo } from "./command/demo.ts";
 import { runDrill } from "./command/drill.ts";
 import { runIncidents } from "./command/incidents.ts";
@@ -9,6 +10,8 @@ import { exitCode, type OutputFormat } from "./command/output.ts";
 import { runRank } from "./command/rank.ts";
 import { runReport } from "./command/report.ts";
 import { runStart } from "./command/start.ts";
+import { parseRoles } from "./role.ts";
+import { productVersion } from "./version.ts";
 
 const faults = ["slow-code", "exception-deploy", "pool-leak", "crash", "slow-dependency", "bad-flag"];
 const apiDefault = "http://127.0.0.1:8080";
@@ -25,7 +28,7 @@ function format(json: boolean | string | undefined): OutputFormat {
 
 const program = new Command("headwater")
   .description("Finds where an incident began, with evidence.")
-  .version("0.1.0")
+  .version(productVersion)
   .showHelpAfterError("(headwater --help lists the commands)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? exitCode.ok : exitCode.usage));
 
@@ -34,10 +37,18 @@ program
   .description("run the platform until a signal comes")
   .option("--config <file>", "YAML configuration; every key has a default")
   .option("--data <directory>", "data directory, instead of the configuration's")
-  .action(async (options: { config?: string; data?: string }) => {
+  .option("--role <names>", "run only these roles, separated by commas, or `all`; needs the URLs of what they share")
+  .option(
+    "--health-port <n>",
+    "where /livez, /readyz and /metrics of a process with --role are, instead of the configuration's",
+    wholeNumber,
+  )
+  .action(async (options: { config?: string; data?: string; role?: string; healthPort?: number }) => {
     await runStart({
       ...(options.config === undefined ? {} : { config: options.config }),
       ...(options.data === undefined ? {} : { dataDirectory: options.data }),
+      ...(options.role === undefined ? {} : { roles: parseRoles(options.role) }),
+      ...(options.healthPort === undefined ? {} : { healthPort: options.healthPort }),
     });
   });
 
@@ -45,17 +56,19 @@ program
   .command("demo")
   .description("platform, a small shop, one fault, and the verdict")
   .option("--once", "end after the verdict of 15 s after onset")
+  .option("--distributed", "real Redis, Neo4j and PostgreSQL, and a process for each role")
   .option("--seed <n>", "draws the shop, the victim and the magnitude", wholeNumber, 1)
   .option("--fault <name>", `one of ${faults.join(", ")}`, "slow-code")
   .option("--reports <directory>", "where the reports are written", "reports")
   .option("--json", "one JSON object as the last line of standard output")
-  .action(async (options: { once?: boolean; seed: number; fault: string; reports: string; json?: boolean }) => {
+  .action(async (options: { once?: boolean; distributed?: boolean; seed: number; fault: string; reports: string; json?: boolean }) => {
     refuseUnknownFaults([options.fault]);
     const until = options.once === true ? "verdict" : "signal";
     const hit = await runDemo({
       seed: options.seed,
       fault: options.fault,
       until,
+      form: options.distributed === true ? "distributed" : "embedded",
       format: format(options.json),
       reportDirectory: options.reports,
     });
@@ -132,6 +145,39 @@ program
     const reportFormat = options.json === true ? "json" : options.format;
     await runReport({ incident, baseUrl: options.api, token: options.token ?? null, reportFormat, outFile: options.out ?? null });
   });
+
+const deadLetters = program.command("dead-letters").description("messages that a stage of a running platform could not handle");
+
+interface ApiOptions {
+  api: string;
+  token?: string;
+  json?: boolean;
+}
+
+function addressOf(options: ApiOptions): { baseUrl: string; token: string | null; format: OutputFormat } {
+  return { baseUrl: options.api, token: options.token ?? null, format: format(options.json) };
+}
+
+/** A subcommand about one of them, or about all. */
+function deadLetterCommand(name: string, description: string, role: "viewer" | "admin"): Command {
+  return deadLetters
+    .command(name)
+    .description(description)
+    .option("--api <url>", "where its API is", apiDefault)
+    .option("--token <token>", `a token with the role ${role}`)
+    .option("--json", "print JSON");
+}
+
+deadLetterCommand("list", "list them, newest first", "viewer").action((options: ApiOptions) => listDeadLetters(addressOf(options)));
+deadLetterCommand("show", "print one with its message", "viewer")
+  .argument("<id>", "as the list prints it")
+  .action((id: string, options: ApiOptions) => showDeadLetter(id, addressOf(options)));
+deadLetterCommand("retry", "hand it out again to the stage that could not handle it", "admin")
+  .argument("<id>", "as the list prints it")
+  .action((id: string, options: ApiOptions) => retryDeadLetter(id, addressOf(options)));
+deadLetterCommand("drop", "forget it for good", "admin")
+  .argument("<id>", "as the list prints it")
+  .action((id: string, options: ApiOptions) => dropDeadLetter(id, addressOf(options)));
 
 function refuseUnknownFaults(names: readonly string[]): void {
   const unknown = names.filter((name) => !faults.includes(name));

@@ -1,5 +1,6 @@
 /** What a stage is: something that reads topics, calls a library and writes topics. */
-import type { PartitionReader } from "../contract/partition-reader.ts";
+import type { Outages } from "../contract/outage.ts";
+import type { PartitionGroup } from "../contract/partition-group.ts";
 import type { LogTopic, StageName } from "../contract/topic.ts";
 
 export interface Stage {
@@ -10,22 +11,24 @@ export interface Stage {
   settle(): Promise<void>;
   /** Stops reading, finishes what is begun, releases everything. Idempotent. */
   stop(): Promise<void>;
+  /** What it waits for now, as sentences with the address where there is one; empty when all is well. */
+  reasons(): readonly string[];
+  /** Partitions that it works on now, by topic, sorted; empty where it works on none. */
+  partitions(): Readonly<Record<string, readonly number[]>>;
 }
 
-/** A stage that is nothing but the owner of some partitions: what its readers do, it does. */
-export function partitionStage<T extends LogTopic>(name: StageName, readers: readonly PartitionReader<T>[]): Stage {
+/** A stage that is nothing but work on the partitions of a topic. */
+export function partitionStage<T extends LogTopic>(
+  name: StageName,
+  parts: { readonly topic: T; readonly group: PartitionGroup<T>; readonly outages: Outages },
+): Stage {
+  const { topic, group, outages } = parts;
   return {
     name,
-    async start() {
-      // No partition moves before all have loaded what they know, so that what partitions do together can wait for the slowest.
-      await Promise.all(readers.map((reader) => reader.open()));
-      for (const reader of readers) reader.run();
-    },
-    async settle() {
-      await Promise.all(readers.map((reader) => reader.settle()));
-    },
-    async stop() {
-      await Promise.all(readers.map((reader) => reader.stop()));
-    },
+    start: () => group.start(),
+    settle: () => group.settle(),
+    stop: () => group.stop(),
+    reasons: () => [...outages.reasons(), ...group.reasons()],
+    partitions: () => (group.owned.length === 0 ? {} : { [topic]: group.owned }),
   };
 }

@@ -13,6 +13,10 @@ export const connection = createStore<ConnectionState>("connecting");
 /** Counts windows, incident events and reconnects: whatever shows live data reads it again when this moves. */
 export const windowTick = createStore(0);
 export const incidentTick = createStore(0);
+/** Moves when processes or troubles of Headwater itself changed. */
+export const installationTick = createStore(0);
+/** Since when the API does not answer; null while it does. */
+export const disconnectedMs = createStore<number | null>(null);
 /** The incident that changed last, as it is now. */
 export const changedIncident = createStore<IncidentSummary | null>(null);
 /** True once the API asked for a token that the page does not have. */
@@ -62,8 +66,10 @@ export function connect(): void {
       incidentTick.set(incidentTick.get() + 1);
     },
     onWindow: () => windowTick.set(windowTick.get() + 1),
+    onInstallation: () => installationTick.set(installationTick.get() + 1),
     onState(state) {
       connection.set(state);
+      disconnectedMs.set(state === "reconnecting" ? (disconnectedMs.get() ?? Date.now()) : null);
       if (state === "refused") tokenWanted.set("yes");
       if (state === "reconnecting") interrupted = true;
       // What happened while nobody listened is read, not guessed.

@@ -1,5 +1,6 @@
 /** Roles, states and impacts in words; each role has a word and a shape beside its colour. */
 import type { Impact, Incident } from "../contract/incident.ts";
+import type { OverviewProcess, Trouble } from "../contract/route.ts";
 import type { SeriesKey } from "../contract/series.ts";
 import type { RankedCandidate } from "../contract/verdict.ts";
 import { formatShare } from "./format.ts";
@@ -59,4 +60,37 @@ export function seriesName(key: Pick<SeriesKey, "metric" | "statistic" | "attrib
   const statistic = statisticNames[key.statistic];
   const name = `${derivedNames[key.metric] ?? key.metric}${statistic === "" ? "" : `, ${statistic}`}`;
   return key.attributes === "" ? name : `${name} · ${key.attributes}`;
+}
+
+export const weightWord: Record<Trouble["weight"], string> = {
+  stopped: "Does not work",
+  weakened: "Weakened",
+  notice: "To be known",
+};
+
+/** States of processes in words, each with a shape. */
+export const processWord: Record<OverviewProcess["state"], { word: string; shape: string }> = {
+  ready: { word: "ready", shape: "●" },
+  starting: { word: "starting", shape: "◔" },
+  waiting: { word: "waiting", shape: "◑" },
+  stopping: { word: "stopping", shape: "◔" },
+  lost: { word: "not answering", shape: "○" },
+  replaced: { word: "ended and replaced", shape: "○" },
+  unknown: { word: "not known", shape: "?" },
+};
+
+/** "window 0–7, 9 · dependency 3"; empty where it works on none. */
+export function partitionWords(partitions: OverviewProcess["partitions"]): string {
+  const topics = Object.entries(partitions).filter(([, numbers]) => numbers.length > 0);
+  return topics.map(([topic, numbers]) => `${topic} ${rangesOf(numbers)}`).join(" · ");
+}
+
+function rangesOf(numbers: readonly number[]): string {
+  const ranges: { first: number; last: number }[] = [];
+  for (const number of [...numbers].sort((left, right) => left - right)) {
+    const range = ranges.at(-1);
+    if (range !== undefined && number === range.last + 1) range.last = number;
+    else ranges.push({ first: number, last: number });
+  }
+  return ranges.map(({ first, last }) => (first === last ? String(first) : `${first}–${last}`)).join(", ");
 }

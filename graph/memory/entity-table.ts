@@ -1,20 +1,7 @@
-/** Entities as merged from the deltas of all partitions: earliest first seen, latest last seen, attributes with their history. */
+/** Entities by id, as merged from the deltas of all partitions. */
 import { compareCodeUnits } from "../../contract/canonical.ts";
 import type { Entity } from "../../contract/entity.ts";
-import { type AttributeHistory, observed, valueAt } from "./attribute-history.ts";
-
-const attributeNames = ["type", "namespace", "name", "version", "host", "zone", "alias"] as const;
-type AttributeName = (typeof attributeNames)[number];
-
-/** An entity as it is kept and written to the snapshot. */
-export interface KeptEntity {
-  readonly id: string;
-  firstSeenMs: number;
-  lastSeenMs: number;
-  /** From when on it is known to receive requests of outsiders; null = never seen to. */
-  entrySinceMs: number | null;
-  readonly attributes: Partial<Record<AttributeName, AttributeHistory>>;
-}
+import { entityAt, type KeptEntity, mergeEntity, newKeptEntity } from "../merge/kept-entity.ts";
 
 export class EntityTable {
   #entities = new Map<string, KeptEntity>();
@@ -28,15 +15,7 @@ export class EntityTable {
   }
 
   merge(entity: Entity): void {
-    const kept = this.#find(entity.id, entity);
-    kept.firstSeenMs = Math.min(kept.firstSeenMs, entity.firstSeenMs);
-    kept.lastSeenMs = Math.max(kept.lastSeenMs, entity.lastSeenMs);
-    // Partitions see different traces: that one of them saw no outsider says nothing.
-    if (entity.entry) kept.entrySinceMs = Math.min(kept.entrySinceMs ?? entity.lastSeenMs, entity.lastSeenMs);
-    for (const name of attributeNames) {
-      const value = entity[name];
-      if (value !== null) kept.attributes[name] = observed(kept.attributes[name] ?? [], entity.lastSeenMs, value);
-    }
+    mergeEntity(this.#find(entity.id, entity), entity);
   }
 
   /** Takes over what a snapshot of an earlier process kept, before anything else is merged. */
@@ -46,6 +25,12 @@ export class EntityTable {
 
   all(): IterableIterator<KeptEntity> {
     return this.#entities.values();
+  }
+
+  /** The entity as it was by then, or null when it had not been seen. */
+  at(id: string, atMs: number): Entity | null {
+    const kept = this.#entities.get(id);
+    return kept === undefined || kept.firstSeenMs > atMs ? null : entityAt(kept, atMs);
   }
 
   /** Entities seen by then, as they were then, sorted by id. */
@@ -58,7 +43,7 @@ export class EntityTable {
     const known = this.#entities.get(id);
     if (known !== undefined) return known;
     if (this.#entities.size >= this.#entitiesMax) this.#forgetOldest();
-    const kept: KeptEntity = { id, firstSeenMs: seen.firstSeenMs, lastSeenMs: seen.lastSeenMs, entrySinceMs: null, attributes: {} };
+    const kept = newKeptEntity(id, seen);
     this.#entities.set(id, kept);
     return kept;
   }
@@ -70,21 +55,4 @@ export class EntityTable {
     for (const kept of oldest) this.#entities.delete(kept.id);
     this.#onCounted("graph_entities_forgotten", oldest.length);
   }
-}
-
-function entityAt(kept: KeptEntity, atMs: number): Entity {
-  const value = (name: AttributeName) => valueAt(kept.attributes[name] ?? [], atMs);
-  return {
-    id: kept.id,
-    type: (value("type") ?? "service") as Entity["type"],
-    namespace: value("namespace"),
-    name: value("name") ?? kept.id,
-    version: value("version"),
-    host: value("host"),
-    zone: value("zone"),
-    alias: value("alias"),
-    entry: kept.entrySinceMs !== null && kept.entrySinceMs <= atMs,
-    firstSeenMs: kept.firstSeenMs,
-    lastSeenMs: Math.min(kept.lastSeenMs, atMs),
-  };
 }

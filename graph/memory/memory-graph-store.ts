@@ -1,11 +1,14 @@
 /** The embedded GraphStore: in memory, kept in the data directory, bounded; survives SIGKILL of the process. */
-import { partitionCount } from "../../contract/canonical.ts";
+import { partitionCount, sortedBy } from "../../contract/canonical.ts";
 import { Coalescer } from "../../contract/coalesce.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
-import type { Clock, GraphDelta, GraphDiff, GraphStore, GraphView, Precedent } from "../../contract/port.ts";
-import { DependencyTable, type KeptInterval } from "./dependency-table.ts";
-import { EntityTable, type KeptEntity } from "./entity-table.ts";
+import type { Clock, GraphDelta, GraphDiff, GraphPart, GraphStore, GraphView, Precedent } from "../../contract/port.ts";
+import type { KeptInterval } from "../merge/interval.ts";
+import type { KeptEntity } from "../merge/kept-entity.ts";
+import { type Call, findPaths, hopsFrom, pathHopsMax, Rings } from "../merge/walk.ts";
+import { DependencyTable } from "./dependency-table.ts";
+import { EntityTable } from "./entity-table.ts";
 import { GraphFiles } from "./graph-files.ts";
 import { PrecedentTable } from "./precedent-table.ts";
 
@@ -38,8 +41,8 @@ type GraphRecord =
  * Opens the graph. `completeThroughMs` of its views is the minimum over all 16 partitions of the dependency log, and a partition that has
  * never reported counts as 0: it says something only once every partition has reported.
  * Views are as of their moment: `validToMs` is null and `lastSeenMs` at most the moment; `diff` shows ends.
- * Counters: `graph_entities_forgotten`, `graph_dependencies_forgotten`, `graph_precedents_forgotten`, `graph_journal_torn_bytes`,
- * `graph_snapshots_failed`. Throws DATA_VERSION_UNKNOWN, GRAPH_UNAVAILABLE.
+ * Counters: `graph_entities_forgotten`, `graph_dependencies_forgotten`, `graph_precedents_forgotten`, `graph_paths_cut`,
+ * `graph_journal_torn_bytes`, `graph_snapshots_failed`. Throws DATA_VERSION_UNKNOWN, GRAPH_UNAVAILABLE.
  */
 export async function openMemoryGraphStore(options: MemoryGraphStoreOptions): Promise<GraphStore> {
   const graph = new Graph(options);
@@ -126,6 +129,39 @@ class MemoryGraphStore implements GraphStore {
         (removed) => this.#graph.dependencies.endOf(removed.id, fromMs, toMs) ?? removed,
       ),
     };
+  }
+
+  async neighbourhood(options: { atMs: number; ids: readonly string[]; entitiesMax: number }): Promise<GraphPart> {
+    const { atMs, entitiesMax } = options;
+    const { entities, dependencies, watermarks } = this.#graph;
+    const rings = new Rings(options.ids);
+    while (rings.ring.length > 0) {
+      rings.grow(rings.ring.flatMap((id) => dependencies.callsOf(id, atMs).flatMap(({ source, target }) => [source, target])));
+    }
+    const reached = rings.reached.flatMap((id) => entities.at(id, atMs) ?? []);
+    const inside = sortedBy(reached.slice(0, entitiesMax), ({ id }) => id);
+    return {
+      completeThroughMs: Math.min(...watermarks),
+      entities: inside,
+      dependencies: dependencies.among(new Set(inside.map(({ id }) => id)), atMs),
+      left: reached.length - inside.length,
+    };
+  }
+
+  async paths(options: { atMs: number; from: string; to: string; hopsMax: number; pathsMax: number }): Promise<string[][]> {
+    const { atMs, from, to } = options;
+    const { dependencies, entities } = this.#graph;
+    if (from === to) return entities.at(from, atMs) === null ? [] : [[from]];
+    const calls: Call[] = [];
+    const next = (id: string): string[] => {
+      const outward = dependencies.callsOf(id, atMs).filter(({ source }) => source === id);
+      calls.push(...outward);
+      return outward.map(({ target }) => target);
+    };
+    hopsFrom(from, { hopsMax: Math.min(options.hopsMax, pathHopsMax), next });
+    const { paths, complete } = findPaths(calls, options);
+    if (complete === "no") this.#options.onCounted("graph_paths_cut", 1);
+    return paths;
   }
 
   async remember(precedent: Precedent): Promise<void> {

@@ -1,8 +1,7 @@
 /** Closed incidents as precedents, found again by the tokens of what was seen. */
 import { compareCodeUnits, roundScore } from "../../contract/canonical.ts";
 import type { Precedent } from "../../contract/port.ts";
-
-const tokensMax = 200;
+import { jaccard, precedentTokens } from "../merge/precedent-tokens.ts";
 
 export class PrecedentTable {
   #precedents = new Map<string, Precedent>();
@@ -17,8 +16,7 @@ export class PrecedentTable {
 
   /** Keeps a precedent; a second one of the same incident replaces the first. */
   merge(precedent: Precedent): void {
-    const signature = [...new Set(precedent.signature)].sort(compareCodeUnits).slice(0, tokensMax);
-    this.#precedents.set(precedent.incident, { ...precedent, signature });
+    this.#precedents.set(precedent.incident, { ...precedent, signature: precedentTokens(precedent.signature) });
     if (this.#precedents.size <= this.#precedentsMax) return;
     const [oldest] = [...this.#precedents.values()].sort(
       (left, right) => left.closedMs - right.closedMs || compareCodeUnits(left.incident, right.incident),
@@ -39,7 +37,8 @@ export class PrecedentTable {
       let shared = 0;
       for (const token of precedent.signature) if (asked.has(token)) shared += 1;
       if (shared === 0) continue;
-      found.push({ precedent, similarity: roundScore(shared / (asked.size + precedent.signature.length - shared)) });
+      const similarity = roundScore(jaccard({ shared, asked: asked.size, kept: precedent.signature.length }));
+      found.push({ precedent, similarity });
     }
     found.sort((left, right) => right.similarity - left.similarity || compareCodeUnits(left.precedent.incident, right.precedent.incident));
     return found.slice(0, countMax);

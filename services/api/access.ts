@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Config } from "../../config/config.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import { isLoopback } from "../../contract/loopback.ts";
 import type { Role } from "../../contract/route.ts";
 
 /** A caller, as far as its token says. `name` tells callers apart without showing the token. */
@@ -20,11 +21,6 @@ const included: Record<Role, readonly Role[]> = {
 };
 
 const everybody: Caller = { name: "local", roles: new Set(included.admin) };
-
-/** True for names and addresses that only this machine can reach. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
-}
 
 export interface Access {
   /** The caller of a request. Throws UNAUTHENTICATED when tokens are configured and none of them was sent. */

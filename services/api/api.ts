@@ -5,22 +5,24 @@ import { collectDefaultMetrics } from "prom-client";
 import type { Config } from "../../config/config.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import { InvariantError, invariant } from "../../contract/invariant.ts";
-import type { EventStore, GraphStore, TelemetryStore } from "../../contract/port.ts";
+import type { EventStore, GraphStore, PartitionLog, Presence, Queue, TelemetryStore } from "../../contract/port.ts";
 import type { Platform } from "../platform.ts";
 import type { Stage } from "../stage.ts";
 import { type Access, createAccess } from "./access.ts";
 import { createChangeIndex } from "./change-index.ts";
 import { sameSite, secureHeaders } from "./guard.ts";
-import type { ApiAnswer, ApiContext } from "./handler.ts";
+import type { ApiAnswer, ApiContext, DeadLetterQueue } from "./handler.ts";
 import { mountHealth } from "./health.ts";
 import { createIdempotencyKeys } from "./idempotency.ts";
 import { createIncidentIndex } from "./incident-index.ts";
 import { createLiveStream, type LiveStream } from "./live-stream.ts";
 import { mountRoutes, onlyMethods } from "./mount.ts";
-import { createOverview } from "./overview.ts";
+import { createOverview, installationMark } from "./overview.ts";
 import { sendProblem, toApiError } from "./problem.ts";
 import { mountReports } from "./report-route.ts";
+import { shownIncidents } from "./shown-incidents.ts";
 import { loadStaticPage } from "./static-page.ts";
+import { createStoreHealth, type StoreHealth } from "./store-health.ts";
 
 const connectionsMax = 1_000;
 const headersTimeoutMs = 10_000;
@@ -30,6 +32,11 @@ const stopWithinMs = 2_000;
 
 export interface ApiOptions {
   readonly platform: Platform;
+  readonly queue: DeadLetterQueue & Pick<Queue, "depth">;
+  /** Which processes there are; without it none are listed. */
+  readonly presence?: Presence | null;
+  /** The ordered log, where this process has it open, to see how far its readers are behind. */
+  readonly log?: Pick<PartitionLog, "lag"> | null;
   readonly events: EventStore;
   readonly graph: GraphStore;
   readonly telemetry: TelemetryStore;
@@ -65,10 +72,11 @@ export function createApi(options: ApiOptions): Api {
   });
   const context: ApiContext = {
     clock,
+    queue: options.queue,
     events: options.events,
     graph: options.graph,
     telemetry: options.telemetry,
-    incidents,
+    incidents: shownIncidents(incidents, () => ({ otlpUrl: options.otlpUrl(), apiUrl: urlOf(options.http.host, port) })),
     changes: createChangeIndex({ events: options.events, onCounted: (reason) => count(`change-${reason}`) }),
     overview: createOverview({ ...options, clock, incidents }),
   };
@@ -77,14 +85,16 @@ export function createApi(options: ApiOptions): Api {
     onClients: (clients) => listening.set(clients),
     clock,
     newestWindow: async () => (await context.overview()).newestWindowMs,
+    installation: async () => installationMark(await context.overview()),
     onCounted: (reason) => count(`sse-client-${reason}`),
     onError: (error) => logger.warn({ error: String(error) }, "the newest window could not be read for live clients"),
   });
+  const stores = createStoreHealth({ ...options, clock, logger });
   return {
     name: "api",
     async start() {
       const access = createAccess({ host: options.http.host, tokens: options.tokens });
-      const app = await buildApp({ options, access, context, live, state: () => state, count });
+      const app = await buildApp({ options, access, context, live, stores, state: () => state, count });
       await incidents.start();
       const created = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: bodyTimeoutMs }, app);
       created.maxConnections = connectionsMax;
@@ -96,6 +106,7 @@ export function createApi(options: ApiOptions): Api {
       }
       server = created;
       live.start();
+      stores.start();
       state = "ready";
       logger.info({ url: urlOf(options.http.host, port) }, "the API listens");
     },
@@ -104,9 +115,12 @@ export function createApi(options: ApiOptions): Api {
       if (state === "stopping") return;
       state = "stopping";
       live.stop();
+      stores.stop();
       if (server !== null) await close(server, options.platform);
       await incidents.stop();
     },
+    reasons: () => stores.reasons(),
+    partitions: () => ({}),
     url: () => urlOf(options.http.host, port),
   };
 }
@@ -116,6 +130,7 @@ interface AppParts {
   readonly access: Access;
   readonly context: ApiContext;
   readonly live: LiveStream;
+  readonly stores: StoreHealth;
   readonly state: () => "starting" | "ready" | "stopping";
   readonly count: (reason: string) => void;
 }
@@ -132,7 +147,7 @@ async function buildApp(parts: AppParts): Promise<Express> {
   app.use(observe(options.platform));
   app.use(secureHeaders);
   app.use(sameSite(options.http.host));
-  mountHealth(app, { ...options, access, clock: options.platform.clock, metrics, state: parts.state });
+  mountHealth(app, { access, metrics, stores: parts.stores, state: parts.state });
   app.get("/api/v1/events", (request, response) => {
     response.locals.route = "events";
     access.require(access.callerOf(request.headers.authorization), "viewer");

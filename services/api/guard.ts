@@ -1,7 +1,7 @@
 /** What every request passes first: security headers, and checks that another web site is not speaking through the user's browser. */
 import type { NextFunction, Request, Response } from "express";
 import { HeadwaterError } from "../../contract/error.ts";
-import { isLoopback } from "./access.ts";
+import { isLoopback } from "../../contract/loopback.ts";
 
 /** The page takes everything from its own origin; nothing frames it, and nothing inline runs. */
 const pagePolicy = [

@@ -1,13 +1,17 @@
 /** What a route's handler gets and answers; one file a route in `route/`. */
 import type { z } from "zod";
-import type { Clock, EventStore, GraphStore, TelemetryStore } from "../../contract/port.ts";
+import type { Clock, EventStore, GraphStore, Queue, TelemetryStore } from "../../contract/port.ts";
 import type { Overview, RouteName, RouteResponse, routes } from "../../contract/route.ts";
 import type { ChangeIndex } from "./change-index.ts";
 import type { IncidentIndex } from "./incident-index.ts";
 
+/** What the API needs of the queue. */
+export type DeadLetterQueue = Pick<Queue, "deadLetters" | "retryDeadLetter" | "dropDeadLetter">;
+
 /** Everything that handlers share. */
 export interface ApiContext {
   readonly clock: Clock;
+  readonly queue: DeadLetterQueue;
   readonly events: EventStore;
   readonly graph: GraphStore;
   readonly telemetry: TelemetryStore;

@@ -3,6 +3,8 @@ import type { RouteName } from "../../contract/route.ts";
 import type { Handler } from "./handler.ts";
 import { acknowledge } from "./route/acknowledge.ts";
 import { changes } from "./route/changes.ts";
+import { deadLetters } from "./route/dead-letters.ts";
+import { dropDeadLetter } from "./route/drop-dead-letter.ts";
 import { graph } from "./route/graph.ts";
 import { graphDiff } from "./route/graph-diff.ts";
 import { incident } from "./route/incident.ts";
@@ -12,6 +14,7 @@ import { incidents } from "./route/incidents.ts";
 import { lines } from "./route/lines.ts";
 import { overview } from "./route/overview.ts";
 import { resolve } from "./route/resolve.ts";
+import { retryDeadLetter } from "./route/retry-dead-letter.ts";
 import { series } from "./route/series.ts";
 import { services } from "./route/services.ts";
 import { spans } from "./route/spans.ts";
@@ -33,4 +36,7 @@ export const handlers: { readonly [R in RouteName]: Handler<R> } = {
   spans,
   lines,
   changes,
+  deadLetters,
+  retryDeadLetter,
+  dropDeadLetter,
 };

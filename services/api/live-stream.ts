@@ -1,4 +1,7 @@
-/** Server-sent events: `incident` with a summary for each new incident event, `window` with the newest closed window. */
+/**
+ * Server-sent events: `incident` with a summary for each new incident event, `window` with the newest closed window, `installation` with a
+ * mark that is another one whenever processes or troubles of Headwater itself changed.
+ */
 import type { Request, Response } from "express";
 import { HeadwaterError } from "../../contract/error.ts";
 import type { Clock } from "../../contract/port.ts";
@@ -8,7 +11,8 @@ import type { IncidentSummary } from "../../contract/route.ts";
 export const sseClientsMax = 200;
 /** What may wait for one client; a client that is slower is dropped, and reconnects to a fresh state. */
 export const sseBufferedBytesMax = 262_144;
-const heartbeatMs = 15_000;
+/** Short, so that a page notices soon that an API is paused: its client gives up after 8 s of silence. */
+const heartbeatMs = 3_000;
 const windowEveryMs = 1_000;
 const reconnectMs = 2_000;
 
@@ -24,10 +28,12 @@ export interface LiveStreamOptions {
   readonly clock: Clock;
   /** The newest closed window; asked at most once per second, and only while somebody listens. */
   readonly newestWindow: () => Promise<number | null>;
+  /** The mark of how Headwater itself is; asked as the window is. */
+  readonly installation: () => Promise<string>;
   /** How many clients listen, after each change. */
   readonly onClients: (count: number) => void;
   readonly onCounted: (reason: "refused" | "slow") => void;
-  /** A failure of `newestWindow`; the stream goes on. */
+  /** A failure of `newestWindow` or `installation`; the stream goes on. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -36,6 +42,7 @@ export function createLiveStream(options: LiveStreamOptions): LiveStream {
   const timers = new Map<string, () => void>();
   let stopped = false;
   let newestSentMs: number | null = null;
+  let markSent: string | null = null;
 
   function every(name: string, periodMs: number, work: () => Promise<void>): void {
     const again = (): void => {
@@ -67,12 +74,21 @@ export function createLiveStream(options: LiveStreamOptions): LiveStream {
     for (const client of clients) write(client, frame("window", { newestWindowMs }));
   }
 
+  async function sendInstallation(): Promise<void> {
+    if (clients.size === 0) return;
+    const mark = await options.installation();
+    if (mark === markSent) return;
+    markSent = mark;
+    for (const client of clients) write(client, frame("installation", { mark }));
+  }
+
   return {
     start() {
       every("heartbeat", heartbeatMs, async () => {
         for (const client of clients) write(client, ": heartbeat\n\n");
       });
       every("window", windowEveryMs, sendWindow);
+      every("installation", windowEveryMs, sendInstallation);
     },
     join(request, response) {
       if (stopped) throw new HeadwaterError("STOPPING", "Headwater is stopping", { retryAfterSeconds: 5 });
@@ -91,6 +107,7 @@ export function createLiveStream(options: LiveStreamOptions): LiveStream {
       response.on("close", () => leave(response));
       write(response, `retry: ${reconnectMs}\n: welcome\n\n`);
       if (newestSentMs !== null) write(response, frame("window", { newestWindowMs: newestSentMs }));
+      if (markSent !== null) write(response, frame("installation", { mark: markSent }));
     },
     incidentChanged(summary) {
       const text = frame("incident", summary);
@@ -106,6 +123,6 @@ export function createLiveStream(options: LiveStreamOptions): LiveStream {
 }
 
 /** JSON has no line breaks of its own, so one `data` line holds it. */
-function frame(event: "incident" | "window", data: unknown): string {
+function frame(event: "incident" | "window" | "installation", data: unknown): string {
   return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }

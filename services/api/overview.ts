@@ -1,10 +1,16 @@
 /** The first screen, computed from graph, telemetry and incidents; cheap enough to be asked for every second. */
+import { contentHash } from "../../contract/canonical.ts";
 import type { Entity } from "../../contract/entity.ts";
-import type { Clock, DurationWindow, GraphStore, GraphView, SeriesSummary, TelemetryStore } from "../../contract/port.ts";
+import { changeStream } from "../../contract/event-stream.ts";
+import type { Clock, DurationWindow, EventStore, GraphStore, GraphView, SeriesSummary, TelemetryStore } from "../../contract/port.ts";
 import type { Overview, ServiceSummary } from "../../contract/route.ts";
 import { derivedMetric } from "../../contract/series.ts";
 import { mergeBuckets, quantileOf } from "./duration-quantile.ts";
 import type { IncidentIndex, IndexedIncident } from "./incident-index.ts";
+import { createInstallation, type Installation, type InstallationOptions } from "./installation.ts";
+import type { StoreAway } from "./trouble-facts.ts";
+import { troublesOf } from "./troubles.ts";
+import { createWatch, type Reading, type Watch } from "./watch.ts";
 
 /** How long an answer is good for. */
 const overviewFreshMs = 500;
@@ -15,8 +21,9 @@ const recentIncidentsMax = 10;
 /** How far behind the newest window a service's own newest one may lie and still count as now. */
 const windowsBack = 3;
 
-export interface OverviewOptions {
+export interface OverviewOptions extends Pick<InstallationOptions, "presence" | "queue" | "log"> {
   readonly clock: Clock;
+  readonly events: EventStore;
   readonly graph: GraphStore;
   readonly telemetry: TelemetryStore;
   readonly incidents: IncidentIndex;
@@ -24,21 +31,55 @@ export interface OverviewOptions {
   readonly otlpUrl: () => string;
 }
 
-/** Answers the overview; calls within `overviewFreshMs` share one computation. */
+interface Sources {
+  readonly graph: Watch<GraphView>;
+  readonly telemetry: Watch<TelemetryNow>;
+  readonly events: Watch<unknown>;
+  readonly installation: Installation;
+}
+
+interface TelemetryNow {
+  readonly summaries: readonly SeriesSummary[];
+  readonly newestWindowMs: number | null;
+  readonly durations: readonly DurationWindow[];
+}
+
+const nothingYet: TelemetryNow = { summaries: [], newestWindowMs: null, durations: [] };
+
+/**
+ * Answers the overview; calls within `overviewFreshMs` share one computation. It does not fail because a store is away: it answers what is
+ * known, within about 2 s, and says in its troubles what is missing.
+ */
 export function createOverview(options: OverviewOptions): () => Promise<Overview> {
+  const sources = sourcesOf(options);
   let computed: { atMs: number; overview: Promise<Overview> } | null = null;
   return () => {
     const nowMs = options.clock.nowMs();
     if (computed !== null && Math.abs(nowMs - computed.atMs) < overviewFreshMs)
       return computed.overview.then((known) => withIncidents(known, options));
-    const overview = compute(options, nowMs);
-    const entry = { atMs: nowMs, overview };
-    computed = entry;
-    // A failure is answered to those who asked for it, and asked again by the next.
-    overview.catch(() => {
-      if (computed === entry) computed = null;
-    });
+    const overview = compute(options, sources, nowMs);
+    computed = { atMs: nowMs, overview };
     return overview;
+  };
+}
+
+/** The same as long as nothing changed in how Headwater itself is; ages and numbers that move by themselves are not in it. */
+export function installationMark({ processes, troubles, unread }: Overview): string {
+  return contentHash([
+    processes.map(({ id, state, partitions }) => [id, state, partitions]),
+    troubles.map(({ id, weight, sentence, meaning }) => [id, weight, sentence, meaning]),
+    unread,
+  ]);
+}
+
+function sourcesOf(options: OverviewOptions): Sources {
+  const { clock, graph, telemetry, events } = options;
+  const watch = <T>(name: string, ask: () => Promise<T>): Watch<T> => createWatch({ clock, name, ask });
+  return {
+    graph: watch("the graph", () => graph.asOf(clock.nowMs())),
+    telemetry: watch("the telemetry store", () => readTelemetry(telemetry, options.windowMs)),
+    events: watch("the event store", () => events.read(changeStream, { eventsMax: 1 })),
+    installation: createInstallation(options),
   };
 }
 
@@ -52,13 +93,19 @@ function withIncidents(overview: Overview, options: OverviewOptions): Overview {
   };
 }
 
-async function compute(options: OverviewOptions, nowMs: number): Promise<Overview> {
-  const [view, summaries] = await Promise.all([options.graph.asOf(nowMs), options.telemetry.summaries({ entities: [], seriesMax })]);
-  const newestWindowMs = summaries.reduce<number | null>((newest, series) => maxOf(newest, series.lastAtMs), null);
-  const durations = newestWindowMs === null ? [] : await newestDurations(options, newestWindowMs);
+async function compute(options: OverviewOptions, sources: Sources, nowMs: number): Promise<Overview> {
+  const [graph, telemetry, , installation] = await Promise.all([
+    sources.graph.read(),
+    sources.telemetry.read(),
+    sources.events.read(),
+    sources.installation.read(),
+  ]);
+  const { summaries, newestWindowMs, durations } = telemetry.value ?? nothingYet;
+  const view = graph.value ?? { completeThroughMs: 0, entities: [], dependencies: [] };
   const incidents = options.incidents.list();
   const services = serviceSummaries({ view, summaries, durations, incidents, windowMs: options.windowMs });
   const learning = summaries.filter((series) => series.state === "learning");
+  const queue = installation.queueAway === null ? [] : [{ store: "queue", away: installation.queueAway, wasRead: "yes" } as const];
   return {
     nowMs,
     newestWindowMs,
@@ -70,16 +117,29 @@ async function compute(options: OverviewOptions, nowMs: number): Promise<Overvie
     readyAtMs: learning.reduce<number | null>((latest, series) => maxOf(latest, series.readyAtMs), null),
     unlinked: services.filter(isUnlinked).map((service) => unlinkedReason(service, options.otlpUrl())),
     otlpUrl: options.otlpUrl(),
+    processes: [...installation.processes],
+    troubles: troublesOf({
+      ...installation,
+      stores: [...storesAway(sources), ...queue],
+      graphThroughMs: graph.value?.completeThroughMs ?? null,
+    }),
+    unread: [...(graph.value === null ? ["graph" as const] : []), ...(telemetry.value === null ? ["telemetry" as const] : [])],
   };
 }
 
-function newestDurations(options: OverviewOptions, newestWindowMs: number): Promise<DurationWindow[]> {
-  return options.telemetry.durations({
-    fromMs: newestWindowMs - windowsBack * options.windowMs,
-    toMs: newestWindowMs + options.windowMs,
-    entities: [],
-    rowsMax: durationRowsMax,
-  });
+function storesAway(sources: Sources): StoreAway[] {
+  const readings = { events: sources.events.known(), graph: sources.graph.known(), telemetry: sources.telemetry.known() };
+  return Object.entries(readings).flatMap(([store, { away, value }]: [string, Reading<unknown>]) =>
+    away === null ? [] : [{ store: store as keyof typeof readings, away, wasRead: value === null ? "no" : "yes" }],
+  );
+}
+
+async function readTelemetry(telemetry: TelemetryStore, windowMs: number): Promise<TelemetryNow> {
+  const summaries = await telemetry.summaries({ entities: [], seriesMax });
+  const newestWindowMs = summaries.reduce<number | null>((newest, series) => maxOf(newest, series.lastAtMs), null);
+  if (newestWindowMs === null) return { summaries, newestWindowMs, durations: [] };
+  const range = { fromMs: newestWindowMs - windowsBack * windowMs, toMs: newestWindowMs + windowMs };
+  return { summaries, newestWindowMs, durations: await telemetry.durations({ ...range, entities: [], rowsMax: durationRowsMax }) };
 }
 
 function listed(incidents: readonly IndexedIncident[]): Pick<Overview, "openIncidents" | "recentIncidents"> {

@@ -4,13 +4,16 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseConfig } from "../../config/config.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import type { EvidenceSnapshot } from "../../contract/evidence.ts";
 import type { Incident } from "../../contract/incident.ts";
+import { reportFormats } from "../../contract/route.ts";
 import type { RankedCandidate, Verdict } from "../../contract/verdict.ts";
 import { highestZ } from "../../graph/peer/highest-z.ts";
 import { latestChange } from "../../graph/peer/latest-change.ts";
 import { App } from "../app.ts";
 import { createPlatform } from "../platform.ts";
-import { readIncidents, readSnapshot, reportOf } from "./incident-reader.ts";
+import { apiClient } from "./api-client.ts";
+import { DistributedPlatform } from "./distributed-platform.ts";
 import { labSpec } from "./lab-config.ts";
 import { LabProcess } from "./lab-process.ts";
 import { type OutputFormat, Progress, print } from "./output.ts";
@@ -21,6 +24,8 @@ export interface DemoOptions {
   readonly seed: number;
   readonly fault: string;
   readonly until: "verdict" | "signal";
+  /** One process, or real servers and a process for each role. */
+  readonly form: "embedded" | "distributed";
   readonly format: OutputFormat;
   /** Where report.html, report.md and report.json are written. */
   readonly reportDirectory: string;
@@ -44,21 +49,14 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
   const cleanups: (() => Promise<void>)[] = [async () => rmSync(directory, { recursive: true, force: true })];
   const interrupted = untilSignal();
   try {
-    progress.say("start    the platform (gateway, ingest, detection, topology, incident, ranking, API)");
-    const platform = createPlatform({ level: "warn" });
-    const app = await App.start({
-      config: parseConfig(labSpec(join(directory, "data"))),
-      platform,
-      gatewayId: newGatewayId(),
-      webDirectory: builtPage(),
-    });
-    cleanups.push(() => app.stop());
-    progress.say(`page     ${app.api.url()}`);
-    const work = breakAndExplain({ options, app, directory, progress, cleanups });
+    const platform = await startPlatform(options, { directory, progress });
+    cleanups.push(() => platform.stop());
+    progress.say(`page     ${platform.apiUrl}`);
+    const work = breakAndExplain({ options, platform, directory, progress, cleanups });
     const hit = await Promise.race([work, interrupted.then(() => null)]);
     if (hit === null) throw new HeadwaterError("DEMO_FAILED", "interrupted before the verdict");
     if (options.until === "signal") {
-      progress.say(`running  until Ctrl-C; look at ${app.api.url()}`);
+      progress.say(`running  until Ctrl-C; look at ${platform.apiUrl}`);
       await interrupted;
     }
     return hit;
@@ -67,20 +65,42 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
   }
 }
 
+/** The platform of a demo, whatever it is made of: telemetry goes in at one address, everything else comes out at the other. */
+interface DemoPlatform {
+  readonly otlpUrl: string;
+  readonly apiUrl: string;
+  /** Throws when a part of it has ended by itself. */
+  check(): void;
+  stop(): Promise<void>;
+}
+
+async function startPlatform(options: DemoOptions, parts: { directory: string; progress: Progress }): Promise<DemoPlatform> {
+  const { directory, progress } = parts;
+  if (options.form === "distributed") return await DistributedPlatform.start({ directory, say: (text) => progress.say(text) });
+  progress.say("start    the platform (gateway, ingest, detection, topology, incident, ranking, API)");
+  const app = await App.start({
+    config: parseConfig(labSpec(join(directory, "data"))),
+    platform: createPlatform({ level: "warn" }),
+    gatewayId: newGatewayId(),
+    webDirectory: builtPage(),
+  });
+  return { otlpUrl: app.gateway.url(), apiUrl: app.api.url(), check: () => undefined, stop: () => app.stop() };
+}
+
 interface Run {
   readonly options: DemoOptions;
-  readonly app: App;
+  readonly platform: DemoPlatform;
   readonly directory: string;
   readonly progress: Progress;
   readonly cleanups: (() => Promise<void>)[];
 }
 
 async function breakAndExplain(run: Run): Promise<boolean> {
-  const { options, app, directory, progress } = run;
+  const { options, platform, directory, progress } = run;
   const truthFile = join(directory, "truth.ndjson");
   const lab = new LabProcess({
     seed: options.seed,
-    otlpUrl: app.gateway.url(),
+    otlpUrl: platform.otlpUrl,
     truthFile,
     onEvent: (event) => {
       if (event.event === "progress") progress.say(`lab      ${event.text ?? ""}`);
@@ -103,12 +123,13 @@ async function breakAndExplain(run: Run): Promise<boolean> {
   return tell(run, { ...outcome, truth, seconds });
 }
 
-/** Polls the event store, whose changes come from other stages, until the verdict of 15 s after onset is there. */
+/** Polls the API until the verdict of 15 s after onset is there. */
 async function waitForVerdict(run: Run, faultAtMs: number): Promise<Outcome> {
   const deadline = Date.now() + verdictTimeoutMs;
   const told = new Set<string>();
   while (Date.now() < deadline) {
-    for (const incident of await readIncidents(run.app.ports.events)) {
+    run.platform.check();
+    for (const incident of await incidentsOf(run)) {
       if (incident.openedMs < faultAtMs) continue;
       if (!told.has(incident.id)) {
         const impact = incident.impacts[0];
@@ -134,21 +155,32 @@ async function waitForVerdict(run: Run, faultAtMs: number): Promise<Outcome> {
   );
 }
 
+async function incidentsOf({ platform }: Run): Promise<Incident[]> {
+  const client = apiClient({ baseUrl: platform.apiUrl, token: null });
+  const { items } = await client.call("incidents", { query: { limit: 100 } });
+  const incidents = await Promise.all(items.map(({ id }) => client.call("incident", { params: { incident: id } })));
+  return incidents.sort((left, right) => left.number - right.number);
+}
+
+async function snapshotOf({ platform }: Run, incident: Incident): Promise<EvidenceSnapshot> {
+  return await apiClient({ baseUrl: platform.apiUrl, token: null }).call("incidentEvidence", { params: { incident: incident.id } });
+}
+
 async function tell(run: Run, found: Outcome & { truth: Truth; seconds: Record<string, number> }): Promise<boolean> {
-  const { app, options, progress } = run;
+  const { options, progress } = run;
   const { incident, verdict, truth, seconds } = found;
   const ranking = verdict.result.ranking;
   const first = ranking[0];
   const hit = first !== undefined && isTrue(first, truth);
-  const snapshot = await readSnapshot(app.ports.events, verdict);
-  const peers = snapshot === null ? null : { latestChange: latestChange(snapshot)[0] ?? null, highestZ: highestZ(snapshot)[0] ?? null };
+  const snapshot = await snapshotOf(run, incident);
+  const peers = { latestChange: latestChange(snapshot)[0] ?? null, highestZ: highestZ(snapshot)[0] ?? null };
   const reports = await writeReports(run, incident);
   progress.say(`verdict  ${verdict.result.sentence}`);
   for (const [place, candidate] of ranking.slice(0, 3).entries()) {
     progress.say(`         ${place + 1}. ${candidate.type} ${candidate.id}  score ${candidate.score.toFixed(3)}  ${candidate.kind ?? ""}`);
   }
   progress.say(
-    `beside   latest change: ${named(peers?.latestChange)} ${judged(peers?.latestChange, truth)}; highest Z: ${named(peers?.highestZ)} ${judged(peers?.highestZ, truth)}`,
+    `beside   latest change: ${named(peers.latestChange)} ${judged(peers.latestChange, truth)}; highest Z: ${named(peers.highestZ)} ${judged(peers.highestZ, truth)}`,
   );
   progress.say(
     `truth    ${truth.truth.map((item) => `${item.type} ${item.id} (${item.kind})`).join(" or ")}: ${hit ? "ranked first" : "NOT ranked first"}`,
@@ -176,15 +208,11 @@ function judged(candidate: { type: string; id: string } | null | undefined, trut
 async function writeReports(run: Run, incident: Incident): Promise<Record<string, string>> {
   const directory = resolve(run.options.reportDirectory);
   mkdirSync(directory, { recursive: true });
-  const report = await reportOf(run.app.ports.events, incident);
+  const client = apiClient({ baseUrl: run.platform.apiUrl, token: null });
   const files: Record<string, string> = {};
-  for (const [format, text] of [
-    ["html", report.html],
-    ["md", report.markdown],
-    ["json", report.json],
-  ] as const) {
+  for (const format of reportFormats) {
     files[format] = join(directory, `report.${format}`);
-    writeFileSync(files[format], text);
+    writeFileSync(files[format], await client.report(incident.id, format));
   }
   return files;
 }

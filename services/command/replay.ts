@@ -17,12 +17,6 @@ export interface ReplayOptions {
   readonly webDirectory: string | null;
 }
 
-/** A replay listens on any free port; its verdicts name the addresses of a platform that nobody configured, so that they stay the same. */
-function defaultAddresses(): { otlpUrl: string; apiUrl: string } {
-  const { gateway, api } = parseConfig({});
-  return { otlpUrl: `http://${gateway.host}:${gateway.port}`, apiUrl: `http://${api.host}:${api.port}` };
-}
-
 /**
  * Replays a recording into a fresh app and answers it, settled and still running; the caller reads what it wants and stops it.
  * Throws RECORDING_INVALID when the gateway refuses a body that it once accepted.
@@ -37,7 +31,7 @@ export async function replay(options: ReplayOptions): Promise<App> {
     window: { ...labSpec(options.dataDirectory).window, windowMs: header.windowMs },
     timeScale: header.timeScale,
   });
-  const app = await App.start({ config, platform, gatewayId: "replay", webDirectory: options.webDirectory, addresses: defaultAddresses() });
+  const app = await App.start({ config, platform, gatewayId: "replay", webDirectory: options.webDirectory });
   try {
     for (const [index, body] of bodies.entries()) {
       clock.advanceTo(body.receivedAtMs);

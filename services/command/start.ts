@@ -1,16 +1,26 @@
-/** `headwater start`: the platform, embedded, until a signal. */
+/** `headwater start`: the platform until a signal; embedded, or some roles of it over servers. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { type Config, loadConfig, parseConfig } from "../../config/config.ts";
-import { App } from "../app.ts";
+import { type HeadwaterError, toHeadwaterError } from "../../contract/error.ts";
+import { App, type AppOptions } from "../app.ts";
+import { openHealth } from "../health.ts";
 import { createPlatform } from "../platform.ts";
+import type { Role } from "../role.ts";
 import { print } from "./output.ts";
 
 export interface StartOptions {
   /** A YAML file; without it every default applies. */
   readonly config?: string;
   readonly dataDirectory?: string;
+  /** Without it the process runs everything, and has no health port of its own. */
+  readonly roles?: readonly Role[];
+  readonly healthPort?: number;
 }
+
+/** Between two tries to open the ports while a server is away. */
+const openAgainMs = 1_000;
 
 /** The built page beside the compiled sources, or null when it was not built. */
 export function builtPage(): string | null {
@@ -24,16 +34,98 @@ export function newGatewayId(): string {
 }
 
 export async function runStart(options: StartOptions): Promise<void> {
-  const loaded = options.config === undefined ? parseConfig({}) : loadConfig(options.config);
-  const config: Config = options.dataDirectory === undefined ? loaded : { ...loaded, dataDirectory: options.dataDirectory };
+  const config = configOf(options);
   const platform = createPlatform({ level: config.logLevel });
-  const app = await App.start({ config, platform, gatewayId: newGatewayId(), webDirectory: builtPage() });
-  print(`page and API  ${app.api.url()}`);
-  print(`OTLP/HTTP in  ${app.gateway.url()}  (OTEL_EXPORTER_OTLP_ENDPOINT=${app.gateway.url()})`);
-  print(`data          ${config.dataDirectory}`);
-  await untilSignal();
-  print("stopping");
-  await app.stop();
+  const signal = untilSignal();
+  const waiting = new WaitingReasons();
+  const health =
+    options.roles === undefined
+      ? null
+      : await openHealth({ http: config.health, tokens: config.tokens, platform, reasons: () => waiting.reasons() });
+  const roles = options.roles === undefined ? {} : { roles: options.roles };
+  try {
+    const started = await startWhenPossible(
+      { config, platform, gatewayId: newGatewayId(), webDirectory: builtPage(), ...roles },
+      { signal, waiting },
+    );
+    if (started !== null) {
+      waiting.from(started);
+      tell(started, { config, healthUrl: health?.url() ?? null, roles: options.roles ?? null });
+      await signal;
+    }
+    print("stopping");
+    await started?.stop();
+  } finally {
+    // It would keep a process alive whose start has failed for good.
+    await health?.close();
+  }
+}
+
+function configOf(options: StartOptions): Config {
+  const loaded = options.config === undefined ? parseConfig({}) : loadConfig(options.config);
+  return {
+    ...loaded,
+    ...(options.dataDirectory === undefined ? {} : { dataDirectory: options.dataDirectory }),
+    ...(options.healthPort === undefined ? {} : { health: { ...loaded.health, port: options.healthPort } }),
+  };
+}
+
+/** What `/readyz` says: why the start waits, then what the stages say. */
+class WaitingReasons {
+  #reasons: () => readonly string[] = () => ["the process is starting"];
+
+  waitsFor(error: HeadwaterError): void {
+    this.#reasons = () => [`the start waits: ${error.message}`];
+  }
+
+  from(app: App): void {
+    this.#reasons = () => app.reasons();
+  }
+
+  reasons(): readonly string[] {
+    return this.#reasons();
+  }
+}
+
+/** Opens again while a server cannot be reached, and says so once; null when a signal came first. */
+async function startWhenPossible(options: AppOptions, until: { signal: Promise<void>; waiting: WaitingReasons }): Promise<App | null> {
+  const { logger } = options.platform;
+  let stopped = false;
+  void until.signal.then(() => {
+    stopped = true;
+  });
+  let told: string | null = null;
+  for (;;) {
+    try {
+      const app = await App.start(options);
+      if (told !== null) logger.info({}, "the start goes on: everything can be reached");
+      return app;
+    } catch (error) {
+      const known = toHeadwaterError(error);
+      // Embedded, nothing comes back by itself.
+      if (!known.retriable || isEmbedded(options.config)) throw error;
+      until.waiting.waitsFor(known);
+      if (told !== known.code) logger.warn({ code: known.code, reason: known.message }, "the start waits, trying again every second");
+      told = known.code;
+    }
+    await Promise.race([pause(openAgainMs), until.signal]);
+    if (stopped) return null;
+  }
+}
+
+function isEmbedded({ urls }: Config): boolean {
+  return Object.values(urls).every((url) => url === null);
+}
+
+function tell(app: App, about: { config: Config; healthUrl: string | null; roles: readonly Role[] | null }): void {
+  const { api, gateway, store } = app.addresses;
+  if (about.roles !== null) print(`roles         ${about.roles.join(", ")}`);
+  if (about.healthUrl !== null) print(`health        ${about.healthUrl}/readyz`);
+  if (store !== null) print(`store         ${store}`);
+  if (api !== null) print(`page and API  ${api}`);
+  print(`data          ${about.config.dataDirectory}`);
+  if (gateway !== null) print(`OTLP/HTTP in  ${gateway}  (OTEL_EXPORTER_OTLP_ENDPOINT=${gateway})`);
+  print("ready");
 }
 
 /** Resolves at SIGINT or SIGTERM; a second signal ends the process the hard way. */

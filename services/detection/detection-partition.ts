@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import type { AnomalyEntry } from "../../contract/anomaly.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import type { Outages } from "../../contract/outage.ts";
 import type { PartitionWork } from "../../contract/partition-reader.ts";
 import type { PartitionLog, StoredLogEntry, TelemetryAppend, TelemetryStore } from "../../contract/port.ts";
 import { SourceWatermarks, type WatermarkState } from "../../contract/watermark.ts";
@@ -46,6 +47,7 @@ interface DetectionPartitionOptions {
   readonly log: PartitionLog;
   readonly telemetry: TelemetryStore;
   readonly counts: DetectionCounts;
+  readonly outages: Outages;
 }
 
 /** Version of the checkpoint's chunks. */
@@ -115,7 +117,7 @@ export class DetectionPartition implements PartitionWork<"window"> {
    * partition it never has to take an entry whose `closedThroughMs` is not beyond the one it has.
    */
   async flush(): Promise<void> {
-    const { log, telemetry, partition } = this.#options;
+    const { log, telemetry } = this.#options;
     const windows = [...this.#telemetryDue];
     if (windows.length > 0) await telemetry.append(windows);
     this.#telemetryDue.splice(0, windows.length);
@@ -123,11 +125,27 @@ export class DetectionPartition implements PartitionWork<"window"> {
     if (entries.length === 0) return;
     const appended = await log.reduced(entries.map(({ mark }) => mark));
     const missing = entries.filter(({ mark }) => !appended.has(mark));
-    await log.append(
-      missing.map(({ value }) => ({ topic: "anomaly" as const, partition, value })),
-      { reduced: missing.map(({ mark }) => mark) },
-    );
+    if ((await this.#append(missing)) === "appended before") for (const entry of missing) await this.#append([entry]);
     this.#entriesDue.splice(0, entries.length);
+  }
+
+  /**
+   * `appended before`: nothing was appended now, because another owner, of whom one of the two does not know yet that it is fenced, was
+   * faster with one of them. Both make the same of the same entries, and each in order, so whoever is first may be.
+   */
+  async #append(entries: readonly { readonly mark: string; readonly value: AnomalyEntry }[]): Promise<"appended" | "appended before"> {
+    const { log, partition, outages } = this.#options;
+    const appended = entries.map(({ value }) => ({ topic: "anomaly" as const, partition, value }));
+    const reduced = entries.map(({ mark }) => mark);
+    try {
+      await outages.waiting("the anomaly log is full, because the incident stage is behind or does not run", () =>
+        log.append(appended, { reduced }),
+      );
+      return "appended";
+    } catch (error) {
+      if (error instanceof HeadwaterError && error.code === "BATCH_REDUCED") return "appended before";
+      throw error;
+    }
   }
 
   flushed(): boolean {

@@ -1,7 +1,10 @@
 /** The detection stage: owns partitions of the window log, scores every series, tells every anomaly, suppresses nothing (design §5). */
-import { allPartitions } from "../../contract/canonical.ts";
+import type { HeadwaterError } from "../../contract/error.ts";
+import { invariant } from "../../contract/invariant.ts";
+import { Outages } from "../../contract/outage.ts";
+import { type OwnedWork, PartitionGroup } from "../../contract/partition-group.ts";
 import { PartitionReader } from "../../contract/partition-reader.ts";
-import type { PartitionLog, TelemetryStore } from "../../contract/port.ts";
+import type { PartitionLog, PartitionOwner, TelemetryStore } from "../../contract/port.ts";
 import type { Platform } from "../platform.ts";
 import { partitionStage, type Stage } from "../stage.ts";
 import { type DetectionCounts, DetectionPartition } from "./detection-partition.ts";
@@ -16,8 +19,6 @@ export interface DetectionOptions {
   readonly telemetry: TelemetryStore;
   /** As configured under `window`; durations of event time in ms. */
   readonly window: { readonly windowMs: number; readonly settleMs: number; readonly sourceSilentMs: number; readonly amendMs: number };
-  /** Partitions to own; all 16 unless told. */
-  readonly partitions?: readonly number[];
   /** Between two checkpoints of a partition; 30 s unless told. */
   readonly checkpointMs?: number;
   /** Series of one partition at most; 20,000 unless told. */
@@ -27,37 +28,55 @@ export interface DetectionOptions {
 }
 
 /**
- * Creates the stage. Metrics: `headwater_detection_windows_total`, `…_windows_skipped_total`, `…_late_total{what}`, `…_amended_total`,
- * `…_dropped_total{reason}`, `…_anomalies_total{state}`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`,
- * `…_series`. `settle` needs no timer: it resolves once everything appended to the window log has been read, scored and written.
+ * Creates the stage. The partitions of the window log are shared out among the processes that run it. Metrics:
+ * `headwater_detection_windows_total`, `…_windows_skipped_total`, `…_late_total{what}`, `…_amended_total`, `…_dropped_total{reason}`,
+ * `…_anomalies_total{state}`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`, `…_partitions`, `…_series`.
+ * `settle` needs no timer: it resolves once everything appended to the partitions owned here has been read, scored and written.
  */
 export function createDetection(options: DetectionOptions): Stage {
   const { platform, log } = options;
-  const counts = createCounts(platform);
-  const works = (options.partitions ?? allPartitions).map((partition) => {
-    const { telemetry, window, seriesMax = seriesMaxDefault, spanChoice = spanChoiceDefault } = options;
-    return { partition, work: new DetectionPartition({ partition, ...window, seriesMax, spanChoice, log, telemetry, counts }) };
-  });
   const { metrics, logger, clock } = platform;
+  const counts = createCounts(platform);
+  const works = new Map<number, DetectionPartition>();
   const retries = metrics.counter("headwater_detection_retries_total", "Steps repeated because a log or store was away");
   const lost = metrics.counter("headwater_detection_partitions_lost_total", "Partitions given up before the stage was stopped");
+  const owned = metrics.gauge("headwater_detection_partitions", "Partitions of the window log that this process works on");
   const series = metrics.gauge("headwater_detection_series", "Series that detection follows");
   // The same registry serves the next stage made on this platform, so the gauge asks whoever was made last.
-  Object.assign(series, { collect: () => series.set(works.reduce((sum, { work }) => sum + work.seriesCount, 0)) });
-  const readers = works.map(({ partition, work }) => {
-    return new PartitionReader({
-      ...{ log, topic: "window", partition, work, clock, checkpointMs: options.checkpointMs ?? checkpointMsDefault },
-      onRetry: (error) => {
-        retries.inc();
-        logger.warn({ partition, code: error.code, reason: error.message }, "detection waits for a log or store");
-      },
+  Object.assign(series, { collect: () => series.set([...works.values()].reduce((sum, { seriesCount }) => sum + seriesCount, 0)) });
+  const outages = new Outages({ name: "detection", clock, logger, onFailed: () => retries.inc() });
+
+  async function begin(owner: PartitionOwner<"window">, onLost: (error: HeadwaterError) => void): Promise<OwnedWork> {
+    const { telemetry, window, seriesMax = seriesMaxDefault, spanChoice = spanChoiceDefault } = options;
+    const { partition } = owner;
+    const work = new DetectionPartition({ partition, ...window, seriesMax, spanChoice, log, telemetry, counts, outages });
+    const reader = new PartitionReader({
+      ...{ owner, work, clock, outages, checkpointMs: options.checkpointMs ?? checkpointMsDefault },
       onLost: (error) => {
         lost.inc();
-        logger.warn({ partition, code: error.code, reason: error.message }, "detection has given up a partition");
+        onLost(error);
       },
     });
+    reader.load();
+    reader.run();
+    works.set(partition, work);
+    const stop = async (): Promise<void> => {
+      await reader.stop();
+      works.delete(partition);
+    };
+    return { settle: () => reader.settle(), stop };
+  }
+
+  const group = new PartitionGroup({
+    ...{ log, topic: "window", sharing: "each", clock, outages },
+    begin: async (owners, onLost) => {
+      const [owner] = owners;
+      invariant(owner !== undefined && owners.length === 1, "detection works on its partitions one by one");
+      return await begin(owner, onLost);
+    },
+    onOwned: (partitions) => owned.set(partitions.length),
   });
-  return partitionStage("detection", readers);
+  return partitionStage("detection", { topic: "window", group, outages });
 }
 
 function createCounts({ metrics }: Platform): DetectionCounts {

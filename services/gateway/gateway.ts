@@ -2,6 +2,7 @@
 import type { Change } from "../../contract/change.ts";
 import { HeadwaterError, toHeadwaterError } from "../../contract/error.ts";
 import { InvariantError, invariant } from "../../contract/invariant.ts";
+import { Outages } from "../../contract/outage.ts";
 import type { Queue } from "../../contract/port.ts";
 import type { Signal } from "../../contract/telemetry.ts";
 import { queueTopics } from "../../contract/topic.ts";
@@ -33,6 +34,7 @@ import {
 } from "./gateway-message.ts";
 import { HttpDoor } from "./http-door.ts";
 import { InFlight } from "./in-flight.ts";
+import { QueueWatch } from "./queue-watch.ts";
 import { SourceNumbers } from "./source-numbers.ts";
 
 /** Sources whose numbers are remembered. */
@@ -47,6 +49,8 @@ export interface GatewayOptions {
   /** Begins the ids of all batches. No two starts of a gateway may share one, or new batches would pass for old ones; at most 64 characters. */
   readonly gatewayId: string;
   readonly http: { readonly host: string; readonly port: number; readonly bodyBytesMax: number; readonly bodyTimeoutMs: number };
+  /** After this long without telemetry the flow is told so, once: what came last has to close its windows. */
+  readonly idleMs: number;
   /** None = everybody may send. */
   readonly tokens: readonly GatewayToken[];
   /** Called for each body after it was published. */
@@ -74,18 +78,21 @@ export function createGateway(options: GatewayOptions): Gateway {
 class HttpGateway implements Gateway {
   readonly name = "gateway";
   #options: GatewayOptions;
+  #queue: QueueWatch;
   #sources: SourceNumbers;
   #door: HttpDoor;
   #batches = 0;
   #inFlight = new InFlight();
   #stopping: Promise<void> | null = null;
+  #cancelIdle: () => void = () => undefined;
   #counters;
 
   constructor(options: GatewayOptions) {
     const { platform, http, gatewayId } = options;
     invariant(gatewayId.length > 0 && gatewayId.length <= 64, `gatewayId has ${gatewayId.length} characters`);
     this.#options = options;
-    const { metrics } = platform;
+    const { metrics, clock, logger } = platform;
+    this.#queue = new QueueWatch(options.queue, new Outages({ name: "gateway", clock, logger }));
     this.#counters = {
       requests: metrics.counter("headwater_gateway_requests_total", "Requests answered", ["path", "status"]),
       bytes: metrics.counter("headwater_gateway_bytes_total", "Decompressed bytes of accepted bodies", ["path"]),
@@ -124,8 +131,17 @@ class HttpGateway implements Gateway {
   }
 
   async #stop(): Promise<void> {
+    this.#cancelIdle();
     await this.#door.close();
     await this.settle();
+  }
+
+  reasons(): readonly string[] {
+    return this.#queue.reasons();
+  }
+
+  partitions(): Readonly<Record<string, readonly number[]>> {
+    return {};
   }
 
   accept(request: GatewayRequest): Promise<GatewayResponse> {
@@ -175,7 +191,7 @@ class HttpGateway implements Gateway {
     body: Uint8Array<ArrayBuffer>,
     receivedAtMs: number,
   ): Promise<GatewayResponse> {
-    const { queue, tenant, gatewayId: gateway, onRecorded } = this.#options;
+    const { tenant, gatewayId: gateway, onRecorded } = this.#options;
     const encoding = telemetryEncoding(headers);
     const walked = walkOtlp(signal, encoding, body);
     if (!walked.ok) {
@@ -187,20 +203,56 @@ class HttpGateway implements Gateway {
     if (walked.itemCount === 0) return exportResponse(encoding);
     const { namespace, name, instance } = walked.resource;
     await this.#sources.inOrder([signal, namespace, name, instance], async (source, sequence) => {
-      const id = `${gateway}-${this.#batches}`;
-      this.#batches += 1;
-      await queue.publish("telemetry", { id, tenant, gateway, source, sequence, signal, encoding, receivedAtMs, body });
+      await this.#queue.publish("telemetry", {
+        id: this.#nextId(),
+        tenant,
+        gateway,
+        source,
+        sequence,
+        signal,
+        encoding,
+        receivedAtMs,
+        body,
+      });
       onRecorded?.({ receivedAtMs, path: `/v1/${signal}`, contentType: mediaType(headers), body });
     });
     this.#counters.items.inc({ signal }, walked.itemCount);
+    this.#planIdle();
     return exportResponse(encoding);
   }
 
+  /** Nothing more may come for a long time, and event time stands still without telemetry. */
+  #planIdle(): void {
+    const { clock } = this.#options.platform;
+    this.#cancelIdle();
+    if (this.#stopping === null)
+      this.#cancelIdle = clock.schedule(this.#options.idleMs, () => void this.#inFlight.run(() => this.#tellIdle()));
+  }
+
+  async #tellIdle(): Promise<void> {
+    const { platform, tenant, gatewayId: gateway } = this.#options;
+    const receivedAtMs = platform.clock.nowMs();
+    try {
+      await this.#sources.inOrder(["idle"], async (source, sequence) => {
+        const empty = { signal: "traces", encoding: "protobuf", body: new Uint8Array(0) } as const;
+        await this.#queue.publish("telemetry", { id: this.#nextId(), tenant, gateway, source, sequence, receivedAtMs, ...empty });
+      });
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      this.#planIdle();
+    }
+  }
+
+  #nextId(): string {
+    this.#batches += 1;
+    return `${this.#options.gatewayId}-${this.#batches - 1}`;
+  }
+
   async #takeChanges(headers: GatewayHeaders, body: Uint8Array, receivedAtMs: number): Promise<GatewayResponse> {
-    const { queue, onRecorded } = this.#options;
+    const { onRecorded } = this.#options;
     const mode = changeMode(headers);
     const { changes, structured } = changesOf(mode, headers, body, receivedAtMs);
-    for (const change of changes) await queue.publish("change", change satisfies Change);
+    for (const change of changes) await this.#queue.publish("change", change satisfies Change);
     onRecorded?.({
       receivedAtMs,
       path: "/v1/changes",
@@ -215,7 +267,7 @@ class HttpGateway implements Gateway {
     if (this.#stopping !== null) throw new HeadwaterError("STOPPING", "the gateway is stopping", { retryAfterSeconds: 5 });
     if (route.kind === "livez") return;
     const topic = route.kind === "telemetry" ? "telemetry" : "change";
-    const { queue } = this.#options;
+    const queue = this.#queue;
     const depth = topic === "telemetry" ? await queue.depth("telemetry", "ingest") : await queue.depth("change", "incident");
     const { depthMax } = queueTopics[topic];
     if (depth < depthMax) return;

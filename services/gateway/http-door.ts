@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { HeadwaterError, toHeadwaterError } from "../../contract/error.ts";
 import { InvariantError, invariant } from "../../contract/invariant.ts";
+import { isLoopback } from "../../contract/loopback.ts";
 import type { Platform } from "../platform.ts";
 import type { BodyReader } from "./body-reader.ts";
 import { allowedMethod, answerForm, checkDoor, checkToken, contentEncoding, type GatewayRoute, type GatewayToken } from "./door.ts";
@@ -41,9 +42,15 @@ export class HttpDoor {
     this.#port = options.port;
   }
 
-  /** Throws PORT_IN_USE, or CONFIG_INVALID for an address that cannot be listened on. */
+  /** Throws PORT_IN_USE, or CONFIG_INVALID for an address that cannot be listened on, or that everybody on the network could send to. */
   async open(): Promise<void> {
-    const { host, port, bodyTimeoutMs } = this.#options;
+    const { host, port, bodyTimeoutMs, tokens } = this.#options;
+    if (tokens.length === 0 && !isLoopback(host)) {
+      throw new HeadwaterError(
+        "CONFIG_INVALID",
+        `"gateway.host" is ${JSON.stringify(host)}, which other machines can reach, and "tokens" is empty: add a token, or bind to 127.0.0.1`,
+      );
+    }
     const server = createServer((request, response) => {
       this.#serve(request, response).catch((error: unknown) => {
         // Only programmer errors come here, and they must end the process.

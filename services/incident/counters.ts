@@ -11,6 +11,7 @@ export function createIncidentCounters(metrics: Metrics) {
     verdicts: metrics.counter(named("verdicts"), "Verdicts received: recorded, or of an incident nobody knows", ["outcome"]),
     duplicates: metrics.counter(named("entries_duplicate"), "Entries of the anomaly log that had been worked off before"),
     bounds: metrics.counter(named("bound_reached"), "Times that a bound was reached, by bound", ["bound"]),
+    partitions: metrics.gauge("headwater_incident_partitions", "Partitions of the anomaly log that this process works on"),
     failures: metrics.counter(named("failures"), "Failed accesses to log and stores, by error code", ["code"]),
   };
 }

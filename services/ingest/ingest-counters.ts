@@ -1,5 +1,4 @@
 /** What ingest counts, and which rejects it tells the log of. */
-import type { HeadwaterError } from "../../contract/error.ts";
 import type { MergedReductions } from "../../native/merge-reductions.ts";
 import type { Platform } from "../platform.ts";
 
@@ -21,7 +20,7 @@ export class IngestCounters {
       items: metrics.counter("headwater_ingest_items_total", "Spans, data points and log records that were used"),
       rejects: metrics.counter("headwater_ingest_rejects_total", "Items that were not used", ["reason"]),
       bounds: metrics.counter("headwater_ingest_bounds_total", "Things that a bound folded together or dropped", ["bound"]),
-      retries: metrics.counter("headwater_ingest_flush_retries_total", "Flushes tried again because the log was away"),
+      retries: metrics.counter("headwater_ingest_flush_retries_total", "Steps tried again because the log was away"),
       flush: metrics.histogram("headwater_ingest_flush_seconds", "Merging and writing of one flush", flushBucketsSeconds),
     };
   }
@@ -36,9 +35,9 @@ export class IngestCounters {
     return () => this.#counters.flush.observe((this.#platform.clock.nowMs() - startedMs) / 1_000);
   }
 
-  retried(error: HeadwaterError, pauseMs: number): void {
+  /** Counts a step that is repeated because the log is away. */
+  retried(): void {
     this.#counters.retries.inc();
-    this.#platform.logger.warn({ code: error.code, error: error.message, pauseMs }, "the partition log cannot be written; trying again");
   }
 
   /** Counts a flush that is in the logs. */

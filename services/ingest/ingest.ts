@@ -2,6 +2,7 @@
 import { partitionCount } from "../../contract/canonical.ts";
 import { HeadwaterError, toHeadwaterError } from "../../contract/error.ts";
 import { InvariantError } from "../../contract/invariant.ts";
+import { Outages } from "../../contract/outage.ts";
 import type { NewLogEntry, PartitionLog, Queue } from "../../contract/port.ts";
 import type { TelemetryBatch } from "../../contract/telemetry.ts";
 import { type MergedReductions, mergeReductions } from "../../native/merge-reductions.ts";
@@ -20,6 +21,9 @@ const retryMs = 100;
 const retryMaxMs = 5_000;
 /** How long a flush may wait for the log once the stage is stopped. */
 const stopWaitMs = 5_000;
+/** What is repeated while the log is away. */
+const flushStep = "flush";
+const askStep = "ask which batches were reduced";
 
 interface IngestOptions {
   readonly platform: Platform;
@@ -52,6 +56,8 @@ class Ingest implements Stage {
   #options: IngestOptions;
   #reduce: ReduceOptions;
   #counters: IngestCounters;
+  #outages: Outages;
+  #unsubscribe: () => Promise<void> = () => Promise.resolve();
   #waiting: WaitingBatch[] = [];
   #flushing: Promise<void> | null = null;
   #cancelTimer: (() => void) | null = null;
@@ -59,7 +65,9 @@ class Ingest implements Stage {
   #settling = 0;
   #handled = 0;
   #stopped = false;
-  #cancelRetry: (() => void) | null = null;
+  #stopping: Promise<void> | null = null;
+  /** Each ends a pause between two tries. */
+  #cancelRetries = new Set<() => void>();
   /** Ends the waiting for the log. */
   #giveUp: (() => void) | null = null;
 
@@ -67,11 +75,14 @@ class Ingest implements Stage {
     this.#options = options;
     this.#reduce = { ...reduceDefaults, ...options.reduce, windowMs: options.window.windowMs };
     this.#counters = new IngestCounters(options.platform);
+    const { clock, logger } = options.platform;
+    this.#outages = new Outages({ name: "ingest", clock, logger, onFailed: () => this.#counters.retried() });
   }
 
   async start(): Promise<void> {
     const { queue } = this.#options;
-    await queue.subscribe("telemetry", "ingest", (batch) => this.#take(batch), { concurrency: batchesWaitingMax });
+    const handler = (batch: TelemetryBatch): Promise<void> => this.#take(batch);
+    this.#unsubscribe = await queue.subscribe("telemetry", "ingest", handler, { concurrency: batchesWaitingMax });
   }
 
   /** Flushes without waiting for the clock, until as many batches are handled as were queued when called. */
@@ -90,22 +101,41 @@ class Ingest implements Stage {
   }
 
   /**
-   * Flushes what waits; a batch that the log does not take in time stays in the queue. A queue cannot be told to hand out no more,
-   * so batches that still come before it is closed are handled as ever, only without waiting for others: refusing them would use up
-   * their attempts.
+   * Takes no more batches and flushes those it has; one that the log does not take in time stays in the queue. Batches that are handed out
+   * meanwhile are handled as ever, only without waiting for others: refusing them would use up their attempts.
    */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
     this.#stopped = true;
-    this.#cancelRetry?.();
+    for (const cancel of this.#cancelRetries) cancel();
     this.#beginFlush();
     const cancel = this.#options.platform.clock.schedule(stopWaitMs, () => this.#giveUp?.());
+    // It waits for running handlers, and they for the flush. A queue that is away has nobody to hand out to.
+    const unsubscribed = this.#unsubscribe().catch((error: unknown) => {
+      if (!(error instanceof HeadwaterError)) throw error;
+    });
     while (this.#flushing !== null) await this.#flushing;
+    await unsubscribed;
     cancel();
+    this.#outages.passed(flushStep);
+    this.#outages.passed(askStep);
+  }
+
+  reasons(): readonly string[] {
+    return this.#outages.reasons();
+  }
+
+  partitions(): Readonly<Record<string, readonly number[]>> {
+    return {};
   }
 
   /** The handler: resolves when what the batch was reduced to is in the logs. */
   async #take(batch: TelemetryBatch): Promise<void> {
-    const done = await this.#options.log.reduced([batch.id]);
+    const done = await this.#retried(askStep, () => this.#options.log.reduced([batch.id]));
     if (done.has(batch.id)) this.#counters.redelivered();
     else await this.#addToFlush(reduceBatch(batch, this.#reduce));
     this.#handled += 1;
@@ -136,15 +166,27 @@ class Ingest implements Stage {
     else this.#cancelTimer ??= this.#options.platform.clock.schedule(this.#options.flushMs, () => this.#beginFlush());
   }
 
-  /** Never rejects. When the log refuses the entries for good, each batch is tried alone, so that one cannot take the others with it. */
+  /**
+   * Never rejects. When the log refuses the entries for good, each batch is tried alone, so that one cannot take the others with it. One
+   * that another worker has reduced meanwhile, because this one was slow or paused, is a redelivery.
+   */
   async #flushAll(batches: readonly WaitingBatch[]): Promise<void> {
     try {
       await this.#flush(batches);
       for (const batch of batches) batch.resolve();
     } catch (error) {
-      const alone = batches.length === 1 || toHeadwaterError(error).retriable || error instanceof InvariantError;
-      if (alone) for (const batch of batches) batch.reject(error);
-      else for (const batch of batches) await this.#flushAll([batch]);
+      const { code, retriable } = toHeadwaterError(error);
+      if (batches.length > 1 && !retriable && !(error instanceof InvariantError)) {
+        for (const batch of batches) await this.#flushAll([batch]);
+        return;
+      }
+      for (const batch of batches) {
+        if (code !== "BATCH_REDUCED") batch.reject(error);
+        else {
+          this.#counters.redelivered();
+          batch.resolve();
+        }
+      }
     }
   }
 
@@ -153,24 +195,23 @@ class Ingest implements Stage {
     // The same batch can be here twice when the queue handed it out again while it waited.
     const reductions = new Map(batches.map(({ reduction }) => [reduction.batchId, reduction]));
     const merged = mergeReductions([...reductions.values()], this.#reduce);
-    await this.#append(entriesOf(merged), [...reductions.keys()]);
+    const entries = entriesOf(merged);
+    await this.#retried(flushStep, () => this.#append(entries, [...reductions.keys()]));
     stopTimer();
     this.#counters.flushed(reductions.size, merged);
   }
 
-  /** Waits while the log is away: the batches stay in the queue, which refuses new ones at its bound. */
-  async #append(entries: readonly NewLogEntry[], reduced: readonly string[]): Promise<void> {
-    let pauseMs = retryMs;
-    for (;;) {
+  /** Waits while the log is away: the batches stay in the queue, which refuses new ones at its bound. Gives up when ingest is stopped. */
+  async #retried<T>(step: string, work: () => Promise<T>): Promise<T> {
+    for (let pauseMs = retryMs; ; pauseMs = Math.min(pauseMs * 2, retryMaxMs)) {
       try {
-        await this.#appendOnce(entries, reduced);
-        return;
+        const result = await work();
+        this.#outages.passed(step);
+        return result;
       } catch (error) {
-        const known = toHeadwaterError(error);
-        if (error instanceof InvariantError || !known.retriable || this.#stopped) throw error;
-        this.#counters.retried(known, pauseMs);
+        if (!(error instanceof HeadwaterError) || !error.retriable || error.code === "STOPPING" || this.#stopped) throw error;
+        this.#outages.failed(step, error);
         await this.#pause(pauseMs);
-        pauseMs = Math.min(pauseMs * 2, retryMaxMs);
       }
     }
   }
@@ -178,14 +219,16 @@ class Ingest implements Stage {
   /**
    * An append that was given up may still happen: it marks the batches as reduced in the same step, so their next delivery has no effect.
    */
-  async #appendOnce(entries: readonly NewLogEntry[], reduced: readonly string[]): Promise<void> {
+  async #append(entries: readonly NewLogEntry[], reduced: readonly string[]): Promise<void> {
     const { log, platform } = this.#options;
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => reject(new HeadwaterError("STOPPING", "the partition log took nothing while ingest was stopping"));
       this.#giveUp = giveUp;
       const cancel = this.#stopped ? platform.clock.schedule(stopWaitMs, giveUp) : () => undefined;
-      log
-        .append(entries, { reduced })
+      this.#outages
+        .waiting("the window or the dependency log is full, because detection or topology is behind or does not run", () =>
+          log.append(entries, { reduced }),
+        )
         .then(resolve, reject)
         .finally(() => {
           cancel();
@@ -197,11 +240,13 @@ class Ingest implements Stage {
   /** Ends early when the stage is stopped. */
   #pause(pauseMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#options.platform.clock.schedule(pauseMs, resolve);
-      this.#cancelRetry = () => {
+      const end = (): void => {
         cancel();
+        this.#cancelRetries.delete(end);
         resolve();
       };
+      const cancel = this.#options.platform.clock.schedule(pauseMs, end);
+      this.#cancelRetries.add(end);
     });
   }
 }

@@ -7,7 +7,7 @@ import { partitionCount } from "../../contract/canonical.ts";
 import { Coalescer } from "../../contract/coalesce.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
-import type { Clock, NewLogEntry, PartitionLog, PartitionOwner, StoredLogEntry } from "../../contract/port.ts";
+import type { Clock, Membership, NewLogEntry, PartitionLog, PartitionOwner, StoredLogEntry } from "../../contract/port.ts";
 import { type LogEntry, type LogTopic, logTopics } from "../../contract/topic.ts";
 import { readCheckpoint, writeCheckpoint } from "./checkpoint-file.ts";
 import { type FoundRecord, LogSegments, type RecordToWrite } from "./log-segments.ts";
@@ -59,6 +59,8 @@ interface Append {
   readonly atMs: number;
   readonly reduced: readonly string[];
   readonly entries: readonly { readonly topic: LogTopic; readonly partition: number; readonly json: Uint8Array }[];
+  /** A batch that was reduced before: nothing of the append was written. */
+  refusedFor: string | null;
 }
 
 class FilePartitionLog implements PartitionLog {
@@ -90,11 +92,13 @@ class FilePartitionLog implements PartitionLog {
     const touched = [...new Set(entries.map((entry) => this.#partition(entry.topic, entry.partition)))];
     await this.#waitForRoom(touched);
     for (const entry of entries) this.#partition(entry.topic, entry.partition).reserve(1);
+    const append: Append = { atMs: this.#options.clock.nowMs(), reduced: options.reduced, entries: encoded, refusedFor: null };
     try {
-      await this.#writes.add({ atMs: this.#options.clock.nowMs(), reduced: options.reduced, entries: encoded });
+      await this.#writes.add(append);
     } finally {
       for (const entry of entries) this.#partition(entry.topic, entry.partition).unreserve(1);
     }
+    if (append.refusedFor !== null) throw new HeadwaterError("BATCH_REDUCED", `the batch ${append.refusedFor} was reduced before`);
   }
 
   async reduced(batchIds: readonly string[]): Promise<ReadonlySet<string>> {
@@ -124,6 +128,20 @@ class FilePartitionLog implements PartitionLog {
         },
       };
     });
+  }
+
+  /** Only one process may open the log, so it is the only member. */
+  async join(): Promise<Membership> {
+    this.#refuseWhenClosing();
+    const self = `process-${process.pid}`;
+    let members: readonly string[] = [self];
+    return {
+      self,
+      members: async () => members,
+      leave: async () => {
+        members = [];
+      },
+    };
   }
 
   async lag(topic: LogTopic): Promise<number> {
@@ -176,7 +194,7 @@ class FilePartitionLog implements PartitionLog {
 
   async #flush(appends: readonly Append[]): Promise<void> {
     const next = new Map<PartitionIndex, number>();
-    const records = appends.map(({ atMs, reduced, entries }): RecordToWrite => {
+    const records = this.#notReduced(appends).map(({ atMs, reduced, entries }): RecordToWrite => {
       const numbered = entries.map(({ topic, partition, json }) => {
         const index = this.#partition(topic, partition);
         const offset = (next.get(index) ?? index.last) + 1;
@@ -185,6 +203,7 @@ class FilePartitionLog implements PartitionLog {
       });
       return { atMs, reduced, entries: numbered };
     });
+    if (records.length === 0) return;
     let places: Awaited<ReturnType<LogSegments["write"]>>;
     try {
       places = await this.#segments.write(records);
@@ -201,6 +220,16 @@ class FilePartitionLog implements PartitionLog {
     }
     for (const { reduced, atMs } of records) for (const id of reduced) this.#marks.add(id, atMs);
     for (const index of next.keys()) index.announce();
+  }
+
+  /** Those whose batches were neither reduced before nor by an append in front of them; the others are told which batch was. */
+  #notReduced(appends: readonly Append[]): Append[] {
+    const reducing = new Set<string>();
+    return appends.filter((append) => {
+      append.refusedFor = append.reduced.find((id) => reducing.has(id) || this.#marks.has(id)) ?? null;
+      if (append.refusedFor === null) for (const id of append.reduced) reducing.add(id);
+      return append.refusedFor === null;
+    });
   }
 
   async #read<T extends LogTopic>(

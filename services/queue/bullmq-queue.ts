@@ -1,77 +1,130 @@
 /** The distributed queue: BullMQ on Redis, one BullMQ queue per reader of a topic, because BullMQ has no fan-out. */
-import { Queue as BullQueue, type Job, UnrecoverableError, Worker } from "bullmq";
-import { Redis } from "ioredis";
+import { Queue as BullQueue } from "bullmq";
+import type { Redis } from "ioredis";
 import { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
-import type { Clock, Queue, QueueHandlerOptions } from "../../contract/port.ts";
+import type { Clock, DeadLetter, Queue, QueueHandlerOptions } from "../../contract/port.ts";
 import { type QueueMessage, type QueueReader, type QueueTopic, queueTopics } from "../../contract/topic.ts";
-import { afterFailure, attemptsMax, backoffMs, rethrowInvariant } from "./retry.ts";
-import { joinBody, splitBody, validated } from "./validate-message.ts";
+import { checkRedis, connectRedis } from "../redis/redis-connection.ts";
+import { type RedisKeys, redisKeys } from "../redis/redis-keys.ts";
+import { BullmqReader } from "./bullmq-reader.ts";
+import { type JobData, jobIdOf } from "./job.ts";
+import { PayloadStore } from "./payload-store.ts";
+import type { ObservableQueue } from "./queue-metrics.ts";
+import { RedisDeadLetters } from "./redis-dead-letters.ts";
+import { RedisReach } from "./redis-reach.ts";
+import { RedisRoom } from "./redis-room.ts";
+import { deadLettersMax, stoppingAttemptsMax } from "./retry.ts";
+import { readersOf, rowOf, type TopicTable } from "./topic-table.ts";
+import { splitBody, validated } from "./validate-message.ts";
 
-interface BullmqQueueOptions {
-  /** redis://… */
+export interface BullmqQueueOptions {
+  /** redis:// or rediss://. */
   readonly url: string;
-  /** What all keys in Redis begin with; instances that share a prefix share the queues. */
+  /** What all keys in Redis begin with; processes that share a prefix share the queues. */
   readonly prefix: string;
-  /** Runs the waits at a bound and in `drain`; has to be the machine's own. */
+  /** Runs the waits at a bound, in `drain` and for Redis; has to be the machine's own. */
   readonly clock: Clock;
   readonly onCounted: (name: string, amount: number) => void;
-}
-
-interface JobData {
-  readonly json: unknown;
-  /** Base64; null when the message has no binary body. */
-  readonly body: string | null;
+  /**
+   * Which of these batches have been reduced (`PartitionLog.reduced`): a job without its body is done when its batch is among them, and
+   * a loss otherwise. Without it every missing body is a loss.
+   */
+  readonly reduced?: (batchIds: readonly string[]) => Promise<ReadonlySet<string>>;
+  /** `queueTopics` unless told. */
+  readonly topics?: TopicTable;
+  /** Age at which a body without a job is removed; an hour unless told. */
+  readonly orphanAgeSeconds?: number;
 }
 
 /** How often a full queue or a drain is looked at again. */
 const lookAgainMs = 25;
-/** Dead letters that Redis keeps per reader. */
-const deadLettersMax = 1_000;
-/** A worker that lost its process is noticed after at most twice this time. */
-const lockMs = 5_000;
+/** Entries of BullMQ's stream of events per queue; nobody here reads it. */
+const eventsMax = 100;
+/** How long the connections' farewell may take. */
+const farewellMs = 500;
 
 /**
- * Connects to Redis. Counters: `queue_refused`, `queue_waited`, `queue_retried`, `queue_dead_letters`, `queue_redis_errors`.
- * The bound on depth is read before a message is added, so publishers at the same moment may pass it by a few.
- * Throws QUEUE_UNAVAILABLE when Redis does not answer.
+ * Connects to Redis. Counters: `queue_refused`, `queue_waited`, `queue_retried`, `queue_dead_letters`, `queue_dead_letters_retried`,
+ * `queue_dead_letters_dropped`, `queue_redelivered_done`, `queue_payloads_lost`, `queue_payloads_swept`, `queue_sweeps_cut`,
+ * `queue_sweeps_failed`, `queue_redis_errors`.
+ * The bound on depth is read before a message is added, so publishers at the same moment may pass it by a few. Messages with a binary body
+ * are refused with QUEUE_FULL as well while Redis has used 80 % of its `maxmemory`.
+ * While Redis is away, every method that needs it fails with QUEUE_UNAVAILABLE within 5 s; subscribers go on by themselves when it is back.
+ * Throws QUEUE_UNAVAILABLE when Redis does not answer, SERVER_REFUSED, SERVER_UNSUITABLE, DATA_VERSION_UNKNOWN, DATA_FOREIGN.
  */
-export async function openBullmqQueue(options: BullmqQueueOptions): Promise<Queue> {
-  const connection = connect(options, 1);
+export async function openBullmqQueue(options: BullmqQueueOptions): Promise<Queue & ObservableQueue> {
+  const onError = () => options.onCounted("queue_redis_errors", 1);
+  const connection = connectRedis({ ...options, whenAway: "report", onError });
   try {
-    await connection.ping();
+    await checkRedis(connection, options, "QUEUE_UNAVAILABLE");
   } catch (error) {
     connection.disconnect();
-    throw new HeadwaterError("QUEUE_UNAVAILABLE", `Redis at ${withoutPassword(options.url)} does not answer: ${String(error)}`, {
-      cause: error,
-    });
+    throw error;
   }
-  return new BullmqQueue(options, connection);
+  const queue = new BullmqQueue(options, connection, onError);
+  try {
+    // Keys that are not ours are found now rather than by a worker that cannot go on.
+    await queue.depths();
+    await queue.deadLettersHeld();
+  } catch (error) {
+    await queue.close();
+    throw error;
+  }
+  return queue;
 }
 
-class BullmqQueue implements Queue {
+class BullmqQueue implements Queue, ObservableQueue {
   #options: BullmqQueueOptions;
+  #topics: TopicTable;
+  #keys: RedisKeys;
   #connection: Redis;
+  #onError: () => void;
+  /** Of the readers; made with the first of them. */
+  #patient: Redis | null = null;
   #queues = new Map<string, BullQueue<JobData>>();
-  #workers = new Map<string, { worker: Worker<JobData>; connection: Redis }>();
+  #readers = new Map<string, BullmqReader>();
+  #payloads: PayloadStore;
+  #letters: RedisDeadLetters;
+  #reach: RedisReach;
+  #room: RedisRoom;
   #closing: Promise<void> | null = null;
 
-  constructor(options: BullmqQueueOptions, connection: Redis) {
+  constructor(options: BullmqQueueOptions, connection: Redis, onError: () => void) {
     this.#options = options;
+    this.#topics = options.topics ?? queueTopics;
+    this.#keys = redisKeys(options.prefix);
     this.#connection = connection;
-    for (const topic of Object.keys(queueTopics) as QueueTopic[]) {
-      for (const reader of queueTopics[topic].readers) this.#queues.set(`${topic}.${reader}`, this.#createQueue(`${topic}.${reader}`));
-    }
+    this.#onError = onError;
+    const names = readersOf(this.#topics).map(({ name }) => name);
+    for (const name of names) this.#queues.set(name, this.#createQueue(name));
+    const keyOf = (name: string, part: string): string => this.#queue(name).toKey(part);
+    const jobKeys = (messageId: string): string[] => names.map((name) => keyOf(name, jobIdOf(messageId)));
+    this.#payloads = new PayloadStore({ ...options, connection, keys: this.#keys, jobKeys });
+    this.#letters = new RedisDeadLetters({ connection, topics: this.#topics, keyOf });
+    this.#reach = new RedisReach({ connection, clock: options.clock, url: options.url });
+    this.#room = new RedisRoom({ connection, clock: options.clock });
   }
 
   async publish<T extends QueueTopic>(topic: T, message: QueueMessage<T>): Promise<void> {
     this.#refuseWhenClosing();
-    const { json, body } = splitBody(validated(topic, message));
-    const data: JobData = { json, body: body === null ? null : Buffer.from(body.buffer, body.byteOffset, body.length).toString("base64") };
-    for (const reader of queueTopics[topic].readers) await this.#waitForRoom(topic, `${topic}.${reader}`);
-    for (const reader of queueTopics[topic].readers) {
-      await this.#whileAvailable(() => this.#queue(`${topic}.${reader}`).add(topic, data));
-    }
+    const valid = validated(this.#topics, topic, message);
+    const { json, body } = splitBody(valid);
+    const names = rowOf(this.#topics, topic).readers.map((reader) => `${topic}.${reader}`);
+    for (const name of names) await this.#waitForRoom(topic, name);
+    if (body !== null) await this.#refuseWhenRedisIsFull();
+    await this.#reach.step(async () => {
+      const job = { json, bodyBytes: body?.length ?? null };
+      if (body === null) {
+        for (const name of names) await this.#queue(name).add(topic, job);
+        return;
+      }
+      const { id } = json as { id?: unknown };
+      invariant(typeof id === "string", `a message of ${topic} has a body and no id`);
+      // The body first: a job without its body would be a loss, a body without a job is swept.
+      await this.#payloads.put(id, body);
+      for (const name of names) await this.#queue(name).add(topic, job, { jobId: jobIdOf(id) });
+    });
   }
 
   async subscribe<T extends QueueTopic>(
@@ -79,36 +132,72 @@ class BullmqQueue implements Queue {
     reader: QueueReader<T>,
     handler: (message: QueueMessage<T>) => Promise<void>,
     options: QueueHandlerOptions,
-  ): Promise<void> {
+  ): Promise<() => Promise<void>> {
     this.#refuseWhenClosing();
     const name = `${topic}.${reader}`;
     this.#queue(name);
-    invariant(!this.#workers.has(name), `${name} has a subscriber already`);
+    invariant(!this.#readers.has(name), `${name} has a subscriber already`);
     invariant(Number.isInteger(options.concurrency) && options.concurrency >= 1, `${name}: concurrency is ${options.concurrency}`);
-    const connection = connect(this.#options, null);
-    const worker = new Worker<JobData>(name, (job) => this.#handle(job, handler as (message: unknown) => Promise<void>), {
-      connection,
-      prefix: this.#options.prefix,
+    this.#patient ??= connectRedis({ ...this.#options, whenAway: "wait", onError: this.#onError });
+    const subscriber = new BullmqReader({
+      ...{ topics: this.#topics, topic, name, queuePrefix: this.#keys.queuePrefix, connection: this.#patient },
+      ...{ payloads: this.#payloads, clock: this.#options.clock, onCounted: this.#options.onCounted },
+      ...{ reduced: this.#options.reduced ?? null, handler: handler as (message: unknown) => Promise<void> },
       concurrency: options.concurrency,
-      lockDuration: lockMs,
-      stalledInterval: lockMs,
-      maxStalledCount: attemptsMax,
-      settings: { backoffStrategy: (attemptsMade) => backoffMs(attemptsMade) },
     });
-    worker.on("error", () => this.#options.onCounted("queue_redis_errors", 1));
-    this.#workers.set(name, { worker, connection });
-    await this.#whileAvailable(() => worker.waitUntilReady());
+    this.#readers.set(name, subscriber);
+    const unsubscribe = async (): Promise<void> => {
+      await subscriber.stop();
+      if (this.#readers.get(name) === subscriber) this.#readers.delete(name);
+    };
+    try {
+      await this.#reach.step(() => subscriber.ready());
+    } catch (error) {
+      await unsubscribe();
+      throw error;
+    }
+    if (topic === "telemetry") this.#payloads.startSweeping();
+    return unsubscribe;
   }
 
   async depth<T extends QueueTopic>(topic: T, reader: QueueReader<T>): Promise<number> {
     return await this.#depthOf(`${topic}.${reader}`);
   }
 
+  async depths(): Promise<ReadonlyMap<string, number>> {
+    const names = [...this.#queues.keys()];
+    const depths = await Promise.all(names.map((name) => this.#depthOf(name)));
+    return new Map(names.map((name, index) => [name, depths[index] ?? 0]));
+  }
+
+  async deadLettersHeld(): Promise<ReadonlyMap<string, number>> {
+    return await this.#reach.step(() => this.#letters.held());
+  }
+
+  async deadLetters(options: { lettersMax: number }): Promise<DeadLetter[]> {
+    return await this.#reach.step(() => this.#letters.list(options.lettersMax));
+  }
+
+  async retryDeadLetter(id: string): Promise<void> {
+    this.#refuseWhenClosing();
+    await this.#reach.step(() => this.#letters.retry(id));
+    this.#options.onCounted("queue_dead_letters_retried", 1);
+  }
+
+  async dropDeadLetter(id: string): Promise<void> {
+    this.#refuseWhenClosing();
+    await this.#reach.step(async () => {
+      const messageId = await this.#letters.drop(id);
+      if (messageId !== null) await this.#payloads.release(messageId);
+    });
+    this.#options.onCounted("queue_dead_letters_dropped", 1);
+  }
+
   async drain(): Promise<void> {
     // The queues are read one after another, while a handler may move work from one to another: only two calm looks count.
     for (let calm = 0; calm < 2 && this.#closing === null; ) {
       let depth = 0;
-      for (const name of this.#workers.keys()) depth += await this.#depthOf(name);
+      for (const name of this.#readers.keys()) depth += await this.#depthOf(name);
       calm = depth === 0 ? calm + 1 : 0;
       if (calm < 2) await this.#pause();
     }
@@ -120,24 +209,28 @@ class BullmqQueue implements Queue {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#workers.values()].map(({ worker }) => worker.close()));
-    for (const { connection } of this.#workers.values()) connection.disconnect();
-    for (const queue of this.#queues.values()) await queue.close();
+    this.#payloads.stop();
+    await Promise.all([...this.#readers.values()].map((reader) => reader.stop()));
+    const farewell = Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+    await this.#reach.within(farewellMs, farewell).catch(() => this.#onError());
+    this.#patient?.disconnect();
     this.#connection.disconnect();
   }
 
   #createQueue(name: string): BullQueue<JobData> {
     const queue = new BullQueue<JobData>(name, {
       connection: this.#connection,
-      prefix: this.#options.prefix,
+      prefix: this.#keys.queuePrefix,
+      streams: { events: { maxLen: eventsMax } },
       defaultJobOptions: {
-        attempts: attemptsMax,
+        attempts: stoppingAttemptsMax,
         backoff: { type: "custom" },
         removeOnComplete: true,
         removeOnFail: { count: deadLettersMax },
+        stackTraceLimit: 1,
       },
     });
-    queue.on("error", () => this.#options.onCounted("queue_redis_errors", 1));
+    queue.on("error", this.#onError);
     return queue;
   }
 
@@ -147,20 +240,8 @@ class BullmqQueue implements Queue {
     return queue;
   }
 
-  async #handle(job: Job<JobData>, handler: (message: unknown) => Promise<void>): Promise<void> {
-    try {
-      const { json, body } = job.data;
-      await handler(joinBody(json, body === null ? null : Uint8Array.from(Buffer.from(body, "base64"))));
-    } catch (failure) {
-      const { action, error } = afterFailure(failure, job.attemptsMade + 1);
-      this.#options.onCounted(action === "retry" ? "queue_retried" : "queue_dead_letters", 1);
-      rethrowInvariant(failure);
-      throw action === "retry" ? error : new UnrecoverableError(`${error.code}: ${error.message}`);
-    }
-  }
-
   async #waitForRoom(topic: QueueTopic, name: string): Promise<void> {
-    const { depthMax, atBound } = queueTopics[topic];
+    const { depthMax, atBound } = rowOf(this.#topics, topic);
     for (let looks = 0; ; looks += 1) {
       const depth = await this.#depthOf(name);
       if (depth < depthMax) return;
@@ -174,19 +255,16 @@ class BullmqQueue implements Queue {
     }
   }
 
-  async #depthOf(name: string): Promise<number> {
-    const counts = await this.#whileAvailable(() => this.#queue(name).getJobCounts("waiting", "active", "delayed", "prioritized"));
-    return Object.values(counts).reduce((sum, count) => sum + count, 0);
+  async #refuseWhenRedisIsFull(): Promise<void> {
+    const lack = await this.#reach.step(() => this.#room.lack());
+    if (lack === null) return;
+    this.#options.onCounted("queue_refused", 1);
+    throw new HeadwaterError("QUEUE_FULL", lack, { retryAfterSeconds: 1 });
   }
 
-  async #whileAvailable<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw new HeadwaterError("QUEUE_UNAVAILABLE", `Redis at ${withoutPassword(this.#options.url)} failed: ${String(error)}`, {
-        cause: error,
-      });
-    }
+  async #depthOf(name: string): Promise<number> {
+    const counts = await this.#reach.step(() => this.#queue(name).getJobCounts("waiting", "active", "delayed", "prioritized"));
+    return Object.values(counts).reduce((sum, count) => sum + count, 0);
   }
 
   async #pause(): Promise<void> {
@@ -198,16 +276,4 @@ class BullmqQueue implements Queue {
   #refuseWhenClosing(): void {
     if (this.#closing !== null) throw new HeadwaterError("STOPPING", "the queue is closing");
   }
-}
-
-/** Publishers are told at once when Redis is away (`retriesPerRequestMax` 1); workers wait for it (null), as BullMQ demands. */
-function connect(options: BullmqQueueOptions, retriesPerRequestMax: number | null): Redis {
-  const connection = new Redis(options.url, { maxRetriesPerRequest: retriesPerRequestMax, connectTimeout: 5_000 });
-  // Without a listener ioredis prints every failed attempt to connect.
-  connection.on("error", () => options.onCounted("queue_redis_errors", 1));
-  return connection;
-}
-
-function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, "//");
 }

@@ -34,6 +34,8 @@ export class ReaderQueue {
   #running = 0;
   #handler: ((message: unknown) => Promise<void>) | null = null;
   #concurrency = 1;
+  /** The subscriber wants no more. */
+  #leaving = false;
   #closed = false;
   #room: { bytes: number; resolve: () => void; reject: (error: HeadwaterError) => void }[] = [];
   #onChange: (() => void)[] = [];
@@ -49,7 +51,7 @@ export class ReaderQueue {
   }
 
   get subscribed(): boolean {
-    return this.#handler !== null;
+    return this.#handler !== null && !this.#leaving;
   }
 
   /** Takes a place; at the bound it throws QUEUE_FULL or waits for its turn, as the topic says. */
@@ -93,17 +95,23 @@ export class ReaderQueue {
     this.add(item);
   }
 
-  subscribe(handler: (message: unknown) => Promise<void>, concurrency: number): void {
+  /** The answer stops handing out, waits for running handlers, and makes room for another subscriber. */
+  subscribe(handler: (message: unknown) => Promise<void>, concurrency: number): () => Promise<void> {
     invariant(this.#handler === null, `${this.#options.name} has a subscriber already`);
     invariant(Number.isInteger(concurrency) && concurrency >= 1, `${this.#options.name}: concurrency is ${concurrency}`);
     this.#handler = handler;
     this.#concurrency = concurrency;
     this.#pump();
+    let leaving: Promise<void> | null = null;
+    return () => {
+      leaving ??= this.#leave();
+      return leaving;
+    };
   }
 
-  /** Resolves when nothing waits and no handler runs; at once when closed. */
+  /** Resolves when nothing waits and no handler runs; at once when closed or without a subscriber. */
   async empty(): Promise<void> {
-    while (this.#depth > 0 && !this.#closed) await this.#nextChange();
+    while (this.#depth > 0 && !this.#closed && this.subscribed) await this.#nextChange();
   }
 
   /** Stops handing out and waits for running handlers; what waits stays in the journal. */
@@ -113,6 +121,14 @@ export class ReaderQueue {
     for (const cancel of this.#cancelRetries) cancel();
     this.#changed();
     while (this.#running > 0) await this.#nextChange();
+  }
+
+  async #leave(): Promise<void> {
+    this.#leaving = true;
+    this.#changed();
+    while (this.#running > 0) await this.#nextChange();
+    this.#leaving = false;
+    this.#handler = null;
   }
 
   #hasRoom(bytes: number): boolean {
@@ -126,7 +142,7 @@ export class ReaderQueue {
   }
 
   #pump(): void {
-    while (this.#handler !== null && !this.#closed && this.#running < this.#concurrency) {
+    while (this.#handler !== null && !this.#leaving && !this.#closed && this.#running < this.#concurrency) {
       const item = this.#waiting[this.#head];
       if (item === undefined) break;
       this.#head += 1;

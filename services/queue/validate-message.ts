@@ -1,13 +1,11 @@
-/** Messages are checked by their topic's schema before they are queued, the same way in both adapters. */
-import type { z } from "zod";
+/** Messages are checked by their topic's schema before they are queued and again before they are handed out, the same way in both adapters. */
 import { HeadwaterError } from "../../contract/error.ts";
-import { type QueueMessage, type QueueTopic, queueTopics } from "../../contract/topic.ts";
+import { rowOf, type TopicTable } from "./topic-table.ts";
 
 /** The message as its schema understands it. Throws REQUEST_INVALID with the field and what is wrong with it. */
-export function validated<T extends QueueTopic>(topic: T, message: QueueMessage<T>): QueueMessage<T> {
-  const schema: z.ZodType = queueTopics[topic].schema;
-  const result = schema.safeParse(message);
-  if (result.success) return result.data as QueueMessage<T>;
+export function validated<M>(topics: TopicTable, topic: string, message: M): M {
+  const result = rowOf(topics, topic).schema.safeParse(message);
+  if (result.success) return result.data as M;
   const issue = result.error.issues[0];
   const where = issue === undefined ? "" : ` "${issue.path.join(".")}": ${issue.message}`;
   throw new HeadwaterError("REQUEST_INVALID", `not a message of the topic ${topic}:${where}`);

@@ -1,4 +1,5 @@
 /** What should be in a snapshot and is not, what that costs, and the one command that would bring it. */
+import { addressWords } from "../../contract/address-words.ts";
 import type { Entity } from "../../contract/entity.ts";
 import type { BlindSpot, SnapshotOperation, SnapshotSeries } from "../../contract/evidence.ts";
 import type { StoredSeries } from "../../contract/port.ts";
@@ -6,13 +7,6 @@ import type { SelectedGraph } from "./select-graph.ts";
 
 /** Names listed in one blind spot; the rest is a number. */
 const namedMax = 5;
-
-/** Where this platform is reached, without a path. */
-export interface Addresses {
-  /** Takes telemetry. */
-  readonly otlpUrl: string;
-  readonly apiUrl: string;
-}
 
 export interface BlindSpotInput {
   readonly graph: SelectedGraph;
@@ -23,13 +17,11 @@ export interface BlindSpotInput {
   readonly cut: readonly string[];
   /** Ids of changes on something that nobody has seen. */
   readonly changesOfNobody: readonly string[];
-  /** What the commands name. */
-  readonly addresses: Addresses;
 }
 
 export function blindSpots(input: BlindSpotInput): BlindSpot[] {
   const { graph, operations, series } = input;
-  const { otlpUrl, apiUrl } = input.addresses;
+  const { otlpUrl, apiUrl } = addressWords;
   const withSpans = new Set(operations.filter(({ side }) => side !== "internal").map(({ entity }) => entity));
   const withSeries = new Set(series.map(({ entity }) => entity));
   const services = graph.entities.filter(({ type }) => type === "service");

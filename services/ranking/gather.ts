@@ -6,12 +6,12 @@ import type { EvidenceSnapshot, Interval } from "../../contract/evidence.ts";
 import type { DurationWindow, EventStore, GraphStore, TelemetryStore } from "../../contract/port.ts";
 import type { VerdictRequest } from "../../contract/verdict.ts";
 import type { KeptSpan } from "../../contract/window.ts";
-import { awaitGraph } from "../../graph/await-graph.ts";
-import { type Addresses, blindSpots } from "./blind-spots.ts";
+import { awaitCompleteness } from "../../graph/await-graph.ts";
+import { blindSpots } from "./blind-spots.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { EarlierIncidents } from "./earlier-incidents.ts";
 import { faultInterval, normalInterval, normalRange } from "./intervals.ts";
-import { type SelectedGraph, selectGraph, snapshotDependency, snapshotEntity } from "./select-graph.ts";
+import { readGraph, type SelectedGraph, snapshotDependency, snapshotEntity } from "./select-graph.ts";
 import { selectInvocations, selectOperations } from "./select-operations.ts";
 import { selectSeries, selectTemplates } from "./select-series.ts";
 
@@ -22,8 +22,6 @@ export interface GatherPorts {
   readonly changes: ChangeLog;
   readonly earlier: EarlierIncidents;
   readonly windowMs: number;
-  /** Where this platform is reached at this moment. */
-  readonly addresses: () => Addresses;
   /** Looks at the graph, about 10 ms apart, before going on without its completeness. */
   readonly graphAttemptsMax: number;
   /** Called with the name of each bound that cut the evidence. */
@@ -81,20 +79,17 @@ export async function gatherSnapshot(request: VerdictRequest, ports: GatherPorts
     invocations: selectInvocations(operations),
     events: [],
     changes: changes.filter(({ entity }) => known.has(entity)),
-    blindSpots: blindSpots({ graph, stored, series, operations, cut, changesOfNobody, addresses: ports.addresses() }),
+    blindSpots: blindSpots({ graph, stored, series, operations, cut, changesOfNobody }),
   };
 }
 
 /** The graph as of the onset and as of the moment asked for, both old enough to be complete. */
 async function graphAround(request: VerdictRequest, ports: GatherPorts, cut: string[]): Promise<SelectedGraph> {
   const throughMs = request.askedForMs - graphLagMs;
-  const asked = await awaitGraph(ports.graph, { atMs: throughMs, throughMs, attemptsMax: ports.graphAttemptsMax });
-  const onset = await ports.graph.asOf(Math.min(request.onsetMs, throughMs));
-  if (asked.complete === "no") boundHit(ports, cut, { name: "graph", text: "the dependency graph was not complete when it was read" });
-  return selectGraph(
-    [onset, asked.view],
-    request.symptoms.map(({ entity }) => entity),
-  );
+  const complete = await awaitCompleteness(ports.graph, { throughMs, attemptsMax: ports.graphAttemptsMax });
+  if (complete === "no") boundHit(ports, cut, { name: "graph", text: "the dependency graph was not complete when it was read" });
+  const symptoms = request.symptoms.map(({ entity }) => entity);
+  return await readGraph(ports.graph, { onsetMs: Math.min(request.onsetMs, throughMs), askedMs: throughMs, symptoms });
 }
 
 interface Around {

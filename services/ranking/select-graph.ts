@@ -2,7 +2,7 @@
 import { compareCodeUnits, sortedBy } from "../../contract/canonical.ts";
 import type { Dependency, Entity } from "../../contract/entity.ts";
 import type { SnapshotDependency, SnapshotEntity } from "../../contract/evidence.ts";
-import type { GraphView } from "../../contract/port.ts";
+import type { GraphPart, GraphStore, GraphView } from "../../contract/port.ts";
 
 /** Entities of one snapshot, nearest to the symptoms first. */
 export const entitiesMax = 200;
@@ -19,8 +19,42 @@ export interface SelectedGraph {
   dependencyAt(caller: string, address: string): Dependency | null;
 }
 
-/** Both views together, cut to what lies around the symptoms, whichever way the calls go. */
-export function selectGraph(views: readonly GraphView[], symptoms: readonly string[]): SelectedGraph {
+/** Looks at the graph until nothing more is found by going from one moment's dependencies to the other's. */
+const looksMax = 8;
+
+/**
+ * What lies around the symptoms by the dependencies of both moments, whichever way the calls go. What was reached at one moment is a start
+ * at the other: a way may lead along a dependency that had ended and one that had not begun.
+ */
+export async function readGraph(
+  graph: GraphStore,
+  options: { onsetMs: number; askedMs: number; symptoms: readonly string[] },
+): Promise<SelectedGraph> {
+  const { onsetMs, askedMs, symptoms } = options;
+  const look = (atMs: number, ids: Iterable<string>) => graph.neighbourhood({ atMs, ids: sortedBy(ids, (id) => id), entitiesMax });
+  const reached = new Set(symptoms);
+  const parts: [onset: GraphPart | null, asked: GraphPart | null] = [null, null];
+  for (let count = 0; count < looksMax; count += 1) {
+    const moment = count % 2 === 0 ? 0 : 1;
+    const part = await look(moment === 0 ? onsetMs : askedMs, reached);
+    if (part.left > 0) {
+      // It is cut at its bound, so what is kept has to be nearest to the symptoms and to nothing else.
+      const near = [await look(onsetMs, symptoms), await look(askedMs, symptoms)];
+      return selectGraph(near, symptoms);
+    }
+    parts[moment] = part;
+    const before = reached.size;
+    for (const { id } of part.entities) reached.add(id);
+    if (count > 0 && reached.size === before) break;
+  }
+  return selectGraph(
+    parts.flatMap((part) => part ?? []),
+    symptoms,
+  );
+}
+
+/** All views together, cut to what lies around the symptoms, whichever way the calls go; `left` of a view is what it leaves out itself. */
+export function selectGraph(views: readonly (GraphView & { readonly left?: number })[], symptoms: readonly string[]): SelectedGraph {
   const entities = new Map(views.flatMap((view) => view.entities).map((entity) => [entity.id, entity]));
   const dependencies = new Map(views.flatMap((view) => view.dependencies).map((dependency) => [dependency.id, dependency]));
   const reached = around(symptoms, [...dependencies.values()]).filter((id) => entities.has(id));
@@ -36,7 +70,8 @@ export function selectGraph(views: readonly GraphView[], symptoms: readonly stri
       ({ id }) => id,
     ),
     dependencies: sortedBy(inside, ({ id }) => id),
-    left: Math.max(0, reached.length - entitiesMax),
+    left:
+      Math.max(reached.length, ...views.map(({ entities: some, left }) => (left === undefined ? 0 : some.length + left))) - selected.size,
     dependencyAt: (caller, address) => byAddress.get(JSON.stringify([caller, address])) ?? null,
   };
 }

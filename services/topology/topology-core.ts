@@ -22,7 +22,7 @@ interface TopologyCoreOptions {
 
 export class TopologyCore {
   readonly #options: TopologyCoreOptions;
-  #partitions: readonly TopologyPartition[];
+  readonly #partitions: readonly TopologyPartition[];
   #due: GraphDelta[] = [];
 
   constructor(partitions: readonly TopologyPartition[], options: TopologyCoreOptions) {
@@ -38,12 +38,6 @@ export class TopologyCore {
   /** The first `count` of `due` are in the graph. */
   told(count: number): void {
     this.#due.splice(0, count);
-  }
-
-  /** The partition belongs to somebody else now; the others go on without it. */
-  lose(partition: number): void {
-    this.#partitions = this.#partitions.filter((other) => other.partition !== partition);
-    this.advance();
   }
 
   /** Takes all seconds that are complete in every partition. */

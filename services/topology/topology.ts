@@ -1,7 +1,11 @@
 /** The topology stage: makes calls of half-dependencies, and tells the graph who depends on whom, from when to when (design §5). */
-import { allPartitions } from "../../contract/canonical.ts";
+import { setImmediate as turn } from "node:timers/promises";
+import type { HeadwaterError } from "../../contract/error.ts";
+import { invariant } from "../../contract/invariant.ts";
+import { Outages } from "../../contract/outage.ts";
+import { type OwnedWork, PartitionGroup } from "../../contract/partition-group.ts";
 import { PartitionReader, type PartitionWork } from "../../contract/partition-reader.ts";
-import type { GraphStore, PartitionLog } from "../../contract/port.ts";
+import type { GraphStore, PartitionLog, PartitionOwner } from "../../contract/port.ts";
 import type { Platform } from "../platform.ts";
 import { partitionStage, type Stage } from "../stage.ts";
 import { TopologyCore } from "./topology-core.ts";
@@ -18,8 +22,6 @@ export interface TopologyOptions {
   readonly graph: GraphStore;
   /** As configured under `window`; ms of event time. */
   readonly window: { readonly settleMs: number; readonly sourceSilentMs: number };
-  /** Partitions to own; all 16 unless told. */
-  readonly partitions?: readonly number[];
   /** How long one side of a call waits for the other, event time; 5 s unless told. */
   readonly joinWaitMs?: number;
   /** A dependency not seen for so long ended when it was last seen; also how long an address is remembered. 5 minutes unless told. */
@@ -31,24 +33,84 @@ export interface TopologyOptions {
 }
 
 /**
- * Creates the stage. The graph is told once per complete second of event time; its `completeThroughMs` lags the slowest live source by
- * `settleMs` and at most a second, and by up to `joinWaitMs` more while a caller waits for a peer that nobody has answered at before.
+ * Creates the stage. One process works on the whole dependency log, because each second is taken by all partitions together; others stand by.
+ * The graph is told once per complete second of event time; its `completeThroughMs` lags the slowest live source by `settleMs` and at most
+ * a second, and by up to `joinWaitMs` more while a caller waits for a peer that nobody has answered at before.
  * Metrics: `headwater_topology_joined_total`, `…_unmatched_total{side}`, `…_peerless_total`, `…_late_total`, `…_dropped_total{what}`,
- * `…_seconds_skipped_total`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`.
+ * `…_seconds_skipped_total`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`, `…_partitions`.
  */
 export function createTopology(options: TopologyOptions): Stage {
-  const { platform, log, graph, window, joinWaitMs = joinWaitMsDefault, idleMs = idleMsDefault, pendingMax = pendingMaxDefault } = options;
+  const { platform, log } = options;
+  const { metrics, logger, clock } = platform;
   const counts = createCounts(platform);
-  const numbers = options.partitions ?? allPartitions;
+  const retries = metrics.counter("headwater_topology_retries_total", "Steps repeated because a log or the graph was away");
+  const owned = metrics.gauge("headwater_topology_partitions", "Partitions of the dependency log that this process works on");
+  const outages = new Outages({ name: "topology", clock, logger, onFailed: () => retries.inc() });
+  const group = new PartitionGroup({
+    ...{ log, topic: "dependency", sharing: "all", clock, outages },
+    begin: (owners, onLost) => begin(options, { owners, counts, outages, onLost }),
+    onOwned: (partitions) => owned.set(partitions.length),
+  });
+  return partitionStage("topology", { topic: "dependency", group, outages });
+}
+
+interface Beginning {
+  readonly owners: readonly PartitionOwner<"dependency">[];
+  readonly counts: TopologyCounts;
+  readonly outages: Outages;
+  readonly onLost: (error: HeadwaterError) => void;
+}
+
+/** Begins to work on all partitions together. What is known is in the checkpoints, so that this can be done again and again. */
+async function begin(options: TopologyOptions, { owners, counts, outages, onLost }: Beginning): Promise<OwnedWork> {
+  const { platform, graph, window, joinWaitMs = joinWaitMsDefault, idleMs = idleMsDefault, pendingMax = pendingMaxDefault } = options;
+  const { clock, metrics } = platform;
+  const lost = metrics.counter("headwater_topology_partitions_lost_total", "Partitions given up before the stage was stopped");
   const { settleMs, sourceSilentMs } = window;
   const lastSeenMs = new Map<string, number>();
   const shared = { settleMs, sourceSilentMs, joinWaitMs, idleMs, pendingMax, lastSeenMs, counts };
-  const partitions = [...numbers].sort((left, right) => left - right).map((partition) => new TopologyPartition({ partition, ...shared }));
+  const partitions = owners.map(({ partition }) => new TopologyPartition({ partition, ...shared }));
   const core = new TopologyCore(partitions, { joinWaitMs, idleMs, lastSeenMs, counts });
   const flush = createFlush(core, graph);
-  const readers = partitions.map((partition) => createReader(options, { partition, core, flush, log }));
-  // Each second is taken by all partitions together, so it matters that none moves before all have loaded what they know.
-  return partitionStage("topology", readers);
+  const readers = owners.map((owner, at) => {
+    const partition = partitions[at];
+    invariant(partition !== undefined, "topology has made a partition for each owner");
+    return new PartitionReader({
+      ...{ owner, work: workOf(partition, { core, flush }), clock, outages, checkpointMs: options.checkpointMs ?? checkpointMsDefault },
+      onLost: (error) => {
+        lost.inc();
+        onLost(error);
+      },
+    });
+  });
+  // Each second is taken by all partitions together, so none moves before all have loaded what they know.
+  for (const reader of readers) {
+    reader.load();
+    // Leases are renewed while large states are loaded.
+    await turn();
+  }
+  for (const reader of readers) reader.run();
+  return {
+    settle: async () => void (await Promise.all(readers.map((reader) => reader.settle()))),
+    stop: async () => void (await Promise.all(readers.map((reader) => reader.stop()))),
+  };
+}
+
+function workOf(
+  owned: TopologyPartition,
+  { core, flush }: { readonly core: TopologyCore; readonly flush: () => Promise<void> },
+): PartitionWork<"dependency"> {
+  return {
+    restore: (chunks) => owned.restore(chunks),
+    apply: ({ value }) => {
+      owned.take(value);
+      core.advance();
+    },
+    flush,
+    flushed: () => core.due.length === 0,
+    reachedMs: () => owned.reachedMs(),
+    snapshot: () => owned.snapshot(),
+  };
 }
 
 /** Writes what is due, one flush at a time: what one partition moved on may be the outputs of all. */
@@ -68,40 +130,6 @@ function createFlush(core: TopologyCore, graph: GraphStore): () => Promise<void>
       await running;
     }
   };
-}
-
-function createReader(
-  { platform, checkpointMs = checkpointMsDefault }: TopologyOptions,
-  parts: { partition: TopologyPartition; core: TopologyCore; flush: () => Promise<void>; log: PartitionLog },
-): PartitionReader<"dependency"> {
-  const { partition: owned, core, flush, log } = parts;
-  const { partition } = owned;
-  const { metrics, logger, clock } = platform;
-  const retries = metrics.counter("headwater_topology_retries_total", "Steps repeated because a log or the graph was away");
-  const lost = metrics.counter("headwater_topology_partitions_lost_total", "Partitions given up before the stage was stopped");
-  const work: PartitionWork<"dependency"> = {
-    restore: (chunks) => owned.restore(chunks),
-    apply: ({ value }) => {
-      owned.take(value);
-      core.advance();
-    },
-    flush,
-    flushed: () => core.due.length === 0,
-    reachedMs: () => owned.reachedMs(),
-    snapshot: () => owned.snapshot(),
-  };
-  return new PartitionReader({
-    ...{ log, topic: "dependency", partition, work, clock, checkpointMs },
-    onRetry: (error) => {
-      retries.inc();
-      logger.warn({ partition, code: error.code, reason: error.message }, "topology waits for a log or the graph");
-    },
-    onLost: (error) => {
-      lost.inc();
-      core.lose(partition);
-      logger.warn({ partition, code: error.code, reason: error.message }, "topology has given up a partition");
-    },
-  });
 }
 
 function createCounts({ metrics }: Platform): TopologyCounts {

@@ -6,7 +6,7 @@ import { compareCodeUnits } from "../../contract/canonical.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
 import type { Clock, EventStore, StoredEvent } from "../../contract/port.ts";
-import { EventSubscription } from "./event-subscription.ts";
+import { EventSubscription } from "../event-subscription.ts";
 import { migrate } from "./migrations.ts";
 
 interface SqliteEventStoreOptions {
@@ -90,9 +90,11 @@ class SqliteEventStore implements EventStore {
     const subscription = new EventSubscription({
       ...options,
       clock: this.#options.clock,
+      // Nobody else writes into the file, so every append is announced.
+      pollMs: null,
       onCounted: this.#options.onCounted,
       handler,
-      nextPage: (afterPosition) => (this.#closed ? [] : (this.#statements.page.all(afterPosition, pageMax) as Row[]).map(toEvent)),
+      nextPage: (afterPosition) => (this.#closed ? [] : this.#page(afterPosition)),
     });
     this.#subscriptions.add(subscription);
     return async () => {
@@ -106,6 +108,10 @@ class SqliteEventStore implements EventStore {
     this.#closed = true;
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.stop()));
     this.#database.close();
+  }
+
+  #page(afterPosition: number): StoredEvent[] {
+    return unavailable(this.#options.file, () => (this.#statements.page.all(afterPosition, pageMax) as Row[]).map(toEvent));
   }
 
   #write(stream: string, data: readonly string[], expectedSequence: number): number {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { createEventStreamParser } from "../../client/event-stream-parser.ts";
 import { type ConnectionState, subscribeLive } from "../../client/live.ts";
 import { eventually } from "../services/api/fixture/shop.ts";
@@ -73,4 +73,39 @@ test("a refused token is not tried again", async () => {
   await eventually("refused", () => states.at(-1) === "refused");
   stop();
   expect(asked).toBe(1);
+});
+
+test("a stream that falls silent is given up after 8 s, as that of a paused API, and a heartbeat keeps it", async () => {
+  vi.useFakeTimers();
+  try {
+    const states: ConnectionState[] = [];
+    let say = (_text: string): void => undefined;
+    const stop = subscribeLive(
+      {
+        url: "http://api.invalid/api/v1/events",
+        headers: {},
+        fetch: async (_url, init) => {
+          const body = new ReadableStream<Uint8Array>({
+            start(controller) {
+              say = (text) => controller.enqueue(new TextEncoder().encode(text));
+              init?.signal?.addEventListener("abort", () => controller.error(new Error("aborted")));
+            },
+          });
+          return new Response(body, { status: 200 });
+        },
+      },
+      { onState: (state) => states.push(state) },
+    );
+    await vi.advanceTimersByTimeAsync(7_000);
+    say(": heartbeat\n\n");
+    await vi.advanceTimersByTimeAsync(7_000);
+    expect(states).toEqual(["connecting", "live"]);
+    await vi.advanceTimersByTimeAsync(1_100);
+    expect(states).toEqual(["connecting", "live", "reconnecting"]);
+    stop();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states.at(-1)).toBe("closed");
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -117,6 +117,103 @@ export function graphStoreConformance(name: string, newPlace: () => Promise<Plac
       expect((await graph.diff(400, 400)).dependenciesAdded).toEqual([]);
     });
 
+    /** `a>b c>d` at 100, all valid since 1 and seen. */
+    async function learnCalls(text: string, more: { entities?: Entity[]; dependencies?: Dependency[] } = {}): Promise<void> {
+      const calls = text.split(" ").map((call) => call.split(">") as [string, string]);
+      const ids = [...new Set(calls.flat())];
+      await graph.apply(
+        delta({
+          entities: [...ids.map((id) => anEntity(id, { seenMs: 1 })), ...(more.entities ?? [])],
+          dependencies: [...calls.map(([source, target]) => aDependency(source, target, { validFromMs: 1 })), ...(more.dependencies ?? [])],
+        }),
+      );
+    }
+
+    it("answers what lies around some entities, whichever way calls go", async () => {
+      await learnCalls("web>shop shop>pay shop>cart pay>db far>away", { entities: [anEntity("alone", { seenMs: 1 })] });
+      const part = await graph.neighbourhood({ atMs: 100, ids: ["pay", "nobody"], entitiesMax: 10 });
+      expect(part.entities.map(({ id }) => id)).toEqual(["cart", "db", "pay", "shop", "web"]);
+      expect(part.dependencies.map(({ id }) => id)).toEqual(["pay>db", "shop>cart", "shop>pay", "web>shop"]);
+      expect(part.left).toBe(0);
+      const view = await graph.asOf(100);
+      expect(part.entities).toEqual(view.entities.filter(({ id }) => part.entities.some((inside) => inside.id === id)));
+      expect(part.dependencies).toEqual(view.dependencies.filter(({ id }) => id !== "far>away"));
+      expect((await graph.neighbourhood({ atMs: 100, ids: ["alone", "away"], entitiesMax: 10 })).entities.map(({ id }) => id)).toEqual([
+        "alone",
+        "away",
+        "far",
+      ]);
+    });
+
+    it("cuts what lies around by hops, then by id, and counts what did not fit", async () => {
+      await learnCalls("b>m m>a m>c m>Z a>x x>y", { dependencies: [aDependency("c", "ghost", { validFromMs: 1 })] });
+      const part = await graph.neighbourhood({ atMs: 100, ids: ["m"], entitiesMax: 4 });
+      expect(part.entities.map(({ id }) => id)).toEqual(["Z", "a", "b", "m"]);
+      expect(part.dependencies.map(({ id }) => id)).toEqual(["b>m", "m>Z", "m>a"]);
+      expect(part.left).toBe(3);
+      expect(await graph.neighbourhood({ atMs: 100, ids: [], entitiesMax: 4 })).toEqual({
+        completeThroughMs: 0,
+        entities: [],
+        dependencies: [],
+        left: 0,
+      });
+    });
+
+    it("looks around along dependencies that were valid then, at entities that were known then", async () => {
+      await learnCalls("a>b", {
+        entities: [anEntity("late", { seenMs: 300 })],
+        dependencies: [
+          aDependency("b", "old", { validFromMs: 1, lastSeenMs: 50, validToMs: 60 }),
+          aDependency("old", "older", { validFromMs: 1 }),
+          aDependency("b", "late", { validFromMs: 300 }),
+        ],
+      });
+      await graph.apply(delta({ entities: [anEntity("old", { seenMs: 1 }), anEntity("older", { seenMs: 1 })] }));
+      const idsAt = async (atMs: number) => (await graph.neighbourhood({ atMs, ids: ["a"], entitiesMax: 10 })).entities.map(({ id }) => id);
+      expect(await idsAt(59)).toEqual(["a", "b", "old", "older"]);
+      expect(await idsAt(60)).toEqual(["a", "b"]);
+      expect(await idsAt(300)).toEqual(["a", "b", "late"]);
+      expect(await idsAt(0)).toEqual([]);
+    });
+
+    it("finds the ways along calls, shortest first, then by ids, none visiting an entity twice", async () => {
+      await learnCalls("a>b b>d a>c c>d a>Z Z>d a>d d>a b>c c>b d>e");
+      const paths = (to: string, hopsMax: number, pathsMax = 100) => graph.paths({ atMs: 100, from: "a", to, hopsMax, pathsMax });
+      const all = [
+        ["a", "d"],
+        ["a", "Z", "d"],
+        ["a", "b", "d"],
+        ["a", "c", "d"],
+        ["a", "b", "c", "d"],
+        ["a", "c", "b", "d"],
+      ];
+      expect(await paths("d", 8)).toEqual(all);
+      expect(await paths("d", 2)).toEqual(all.slice(0, 4));
+      expect(await paths("d", 8, 3)).toEqual(all.slice(0, 3));
+      expect(await paths("e", 2)).toEqual([["a", "d", "e"]]);
+      expect(await graph.paths({ atMs: 100, from: "e", to: "a", hopsMax: 8, pathsMax: 9 })).toEqual([]);
+      expect(await paths("nobody", 8)).toEqual([]);
+      expect(await graph.paths({ atMs: 0, from: "a", to: "d", hopsMax: 8, pathsMax: 9 })).toEqual([]);
+    });
+
+    it("answers an entity alone as the way to itself, while it is known", async () => {
+      await learnCalls("a>b b>a");
+      expect(await graph.paths({ atMs: 100, from: "a", to: "a", hopsMax: 8, pathsMax: 9 })).toEqual([["a"]]);
+      expect(await graph.paths({ atMs: 0, from: "a", to: "a", hopsMax: 8, pathsMax: 9 })).toEqual([]);
+      expect(await graph.paths({ atMs: 100, from: "x", to: "x", hopsMax: 8, pathsMax: 9 })).toEqual([]);
+    });
+
+    it("answers 1,000 ways at most", async () => {
+      const layers = Array.from({ length: 9 }, (_, layer) =>
+        layer === 0 || layer === 8 ? [`l${layer}`] : Array.from({ length: 9 }, (_, n) => `l${layer}-${n}`),
+      );
+      const dense = layers.slice(1).flatMap((layer, index) => layer.flatMap((to) => layers[index]!.map((from) => `${from}>${to}`)));
+      await learnCalls(dense.join(" "));
+      const paths = await graph.paths({ atMs: 100, from: "l0", to: "l8", hopsMax: 8, pathsMax: 2_000 });
+      expect(paths).toHaveLength(1_000);
+      expect(paths[0]).toEqual(["l0", ...Array.from({ length: 7 }, (_, layer) => `l${layer + 1}-0`), "l8"]);
+    });
+
     it("gives the same views in whatever order deltas come, and however often", async () => {
       const deltas = [
         delta({ partition: 0, throughMs: 10, entities: [anEntity("a", { seenMs: 10, version: "1" })] }),

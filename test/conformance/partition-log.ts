@@ -74,6 +74,39 @@ export function partitionLogConformance(name: string, newPlace: () => Promise<Pl
       expect(await log.reduced(["g-1", "g-3", "g-4"])).toEqual(new Set(["g-1", "g-3"]));
     });
 
+    it("refuses an append as a whole when one of its batches was reduced before", async () => {
+      await log.append([windowEntry(0, "a")], { reduced: ["g-1", "g-2"] });
+      const again = log.append([windowEntry(0, "b"), windowEntry(1, "b")], { reduced: ["g-3", "g-2"] });
+      await expect(again).rejects.toMatchObject({ code: "BATCH_REDUCED", message: expect.stringContaining("g-2") });
+      await reopen();
+      await expect(log.append([], { reduced: ["g-1"] })).rejects.toMatchObject({ code: "BATCH_REDUCED" });
+      expect(await log.reduced(["g-1", "g-2", "g-3"])).toEqual(new Set(["g-1", "g-2"]));
+      await log.append([windowEntry(1, "c")], { reduced: ["g-3", "g-3"] });
+      expect(await sources(await log.own("window", 0))).toEqual(["a"]);
+      expect(await sources(await log.own("window", 1))).toEqual(["c"]);
+    });
+
+    it("lets one of several concurrent appends of the same batch happen, and none of their neighbours suffer", async () => {
+      const racing = Array.from({ length: 40 }, (_, n) => log.append([windowEntry(n % 4, `${n}`)], { reduced: [`batch-${n % 10}`] }));
+      const results = await Promise.allSettled([...racing, log.append([windowEntry(5, "neighbour")], { reduced: [] })]);
+      const done = results.flatMap(({ status }, n) => (status === "fulfilled" ? [n] : []));
+      expect(done).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 40]);
+      for (const result of results) if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "BATCH_REDUCED" });
+      const seen = [];
+      for (const partition of [0, 1, 2, 3]) seen.push(...(await sources(await log.own("window", partition))));
+      expect(seen.sort()).toEqual(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+      expect(await sources(await log.own("window", 5))).toEqual(["neighbour"]);
+    });
+
+    it("names the process among those that take part until it leaves", async () => {
+      const membership = await log.join("window");
+      expect(await membership.members()).toEqual([membership.self]);
+      await membership.leave();
+      expect(await membership.members()).toEqual([]);
+      const again = await log.join("window");
+      expect(await again.members()).toEqual([again.self]);
+    });
+
     it("wakes a waiting reader with the next entry, and lets it go empty-handed after its time", async () => {
       const owner = await log.own("window", 5);
       expect(await owner.read(0, { entriesMax: 10, waitMs: 10 })).toEqual([]);

@@ -33,7 +33,7 @@ export function anAlert(id: string): QueueMessage<"alert"> {
 }
 
 export function aWindowEntry(source: string): WindowEntry {
-  return { progress: [{ source, sequence: 0, atUs: 1 }], partials: [], spans: [], shapes: [], lines: [] };
+  return { progress: [{ source, sequence: 0, atUs: 1, receivedAtMs: 0 }], partials: [], spans: [], shapes: [], lines: [] };
 }
 
 export function anEntity(id: string, options: { seenMs: number } & Partial<Entity>): Entity {

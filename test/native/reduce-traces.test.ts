@@ -31,7 +31,9 @@ describe("reducing spans", () => {
       },
     ]);
     expect(result.windows[partitionOf("shop/cart")]?.partials).toHaveLength(1);
-    expect(result.windows[0]?.progress).toEqual([{ source: "0123456789abcdef", sequence: 0, atUs: (receivedAtMs - 1_000) * 1_000 }]);
+    expect(result.windows[0]?.progress).toEqual([
+      { source: "0123456789abcdef", sequence: 0, atUs: (receivedAtMs - 1_000) * 1_000, receivedAtMs },
+    ]);
   });
 
   it("names client spans by the address of the other side and makes a half of each call", () => {

@@ -42,6 +42,23 @@ test("all formats tell evidence, counter-evidence, changes with their undo, step
   }
 });
 
+test("the report says by which way the verdict came: adapters in the order of the flow, queries of the graph with their times", () => {
+  const { html, markdown, json } = rendered();
+  expect(markdown).toContain(`## How it came
+
+- Queue: BullMQ on Redis
+- Ordered log: Redis Streams
+- Graph: Neo4j
+- Telemetry: DuckDB behind the role store
+- Queries of the graph: entities-of 2.5 ms, neighbours 4 times 12.3 ms
+- Time: 40 ms to gather the evidence, 6 ms to rank it`);
+  expect(html).toContain("<dt>Queries of the graph</dt><dd>entities-of 2.5 ms, neighbours 4 times 12.3 ms</dd>");
+  expect(JSON.parse(json).operational.path.engines.graph).toBe("Neo4j");
+  const snapshot = sampleSnapshot();
+  const { incident } = sampleIncident(snapshot);
+  expect(renderReport({ incident, snapshot, events: [], generatedFrom: "x" }).markdown).not.toContain("How it came");
+});
+
 test("the report is pure, and wall times of the answer do not change its hash", () => {
   expect(rendered()).toEqual(rendered());
   const snapshot = sampleSnapshot();

@@ -207,7 +207,12 @@ export function sampleIncident(snapshot: EvidenceSnapshot | null, names: Names =
   if (snapshot !== null) {
     const symptoms = [{ entity: checkout, metric: "availability", atMs: onsetMs }];
     const request = { id: "r", incident: "i42", version: 1, askedForMs: onsetMs + 30_000, reason: "onset+30s" as const, onsetMs, symptoms };
-    const operational = { gatheredInMs: 40, rankedInMs: 6, answeredAtMs: onsetMs + 31_000 };
+    const engines = { telemetry: "DuckDB behind the role store", queue: "BullMQ on Redis", log: "Redis Streams", graph: "Neo4j" };
+    const queries = [
+      { name: "entities-of", count: 1, ms: 2.5 },
+      { name: "neighbours", count: 4, ms: 12.25 },
+    ];
+    const operational = { gatheredInMs: 40, rankedInMs: 6, answeredAtMs: onsetMs + 31_000, path: { engines, queries } };
     events.push({ type: "verdict-added", ...at(30), verdict: verdictOf(request, snapshot), operational });
   }
   events.push({ type: "acknowledged", ...at(95), actor: "grace", note: "rolling back" });

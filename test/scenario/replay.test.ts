@@ -4,46 +4,26 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { canonicalJson } from "../../contract/canonical.ts";
 import type { EvidenceSnapshot } from "../../contract/evidence.ts";
-import type { RankResult } from "../../contract/verdict.ts";
 import { foldOf, rankTruth, type TruthItem } from "../../graph/case/score.ts";
 import { rankCauses } from "../../graph/rank-causes.ts";
 import { walkOtlp } from "../../native/otlp-walk.ts";
-import { readIncidents, readSnapshot } from "../../services/command/incident-reader.ts";
 import { type Recording, readRecording } from "../../services/command/recording.ts";
 import { replay } from "../../services/command/replay.ts";
 import type { RecordedBody } from "../../services/gateway/gateway-message.ts";
 import { renamed } from "../graph/rename-snapshot.ts";
 import { ShopRandom } from "../graph/shop-random.ts";
+import { type Replayed, replayedIn } from "./recorded-verdicts.ts";
 
 const fixtures = join(import.meta.dirname, "../fixture");
 const recordings = readdirSync(fixtures).filter((name) => name.endsWith(".br"));
 const settleMs = 1_000;
 const renamings = 5;
 
-/** What a replay leaves behind. */
-interface Replayed {
-  /** Everything of the incidents that is hashed: all but wall times. */
-  readonly bytes: string;
-  /** Each verdict's result with the snapshot that was sealed for it. */
-  readonly sealed: readonly { readonly snapshot: EvidenceSnapshot; readonly result: RankResult }[];
-}
-
 async function replayed(recording: Recording): Promise<Replayed> {
   const directory = mkdtempSync(join(tmpdir(), "headwater-replay-"));
   const app = await replay({ recording, dataDirectory: join(directory, "data"), webDirectory: null });
   try {
-    const { events } = app.ports;
-    const incidents = await readIncidents(events);
-    const bytes = canonicalJson(
-      incidents.map((incident) => ({ id: incident.id, onsetMs: incident.onsetMs, alerts: incident.alerts, verdicts: incident.verdicts })),
-    );
-    const sealed: { snapshot: EvidenceSnapshot; result: RankResult }[] = [];
-    for (const verdict of incidents.flatMap((incident) => incident.verdicts)) {
-      const snapshot = await readSnapshot(events, verdict);
-      if (snapshot === null) throw new Error(`no snapshot was sealed for verdict ${verdict.id}`);
-      sealed.push({ snapshot, result: verdict.result });
-    }
-    return { bytes, sealed };
+    return await replayedIn(app.ports.events);
   } finally {
     await app.stop();
     rmSync(directory, { recursive: true, force: true });

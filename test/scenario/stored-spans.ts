@@ -1,11 +1,15 @@
 /** How many spans and log records the stored windows of a running Headwater hold, read through its API. */
 import { createClient } from "../../client/client.ts";
-import type { RunningHeadwater } from "./headwater-process.ts";
 
 const windowSeconds = 1;
 
+/** A platform that is asked. */
+interface Asked {
+  readonly apiUrl: string;
+}
+
 /** Server spans of one service from `fromMs` on; null when it is not known. */
-export function storedSpans(running: RunningHeadwater, service: string, fromMs: number): Promise<number | null> {
+export function storedSpans(running: Asked, service: string, fromMs: number): Promise<number | null> {
   return storedCount(running, { entity: service, metric: "span.server.duration", attributes: "", fromMs });
 }
 
@@ -17,7 +21,7 @@ interface Counted {
 }
 
 /** Rate per second times the window's length, added up over the windows from `fromMs` on; null when there is no such series. */
-export async function storedCount(running: RunningHeadwater, of: Counted): Promise<number | null> {
+export async function storedCount(running: Asked, of: Counted): Promise<number | null> {
   const client = createClient({ baseUrl: running.apiUrl });
   const { entity, metric, attributes, fromMs } = of;
   const { items } = await client.call("series", { query: { fromMs, toMs: Date.now() + 10_000, entity, metric, limit: 100 } });

@@ -1,12 +1,14 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { Client } from "pg";
 import { afterEach, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { HeadwaterError } from "../../contract/error.ts";
+import { findNeo4j } from "../../lab/neo4j-jars.ts";
 import { findRedis } from "../../lab/servers.ts";
-import { startPostgres, startRedis, startServers } from "../../scripts/servers.ts";
+import { startNeo4j, startPostgres, startRedis, startServers } from "../../scripts/servers.ts";
 import { until } from "../conformance/temporary.ts";
 
 const started: { stop(): Promise<void> }[] = [];
@@ -40,7 +42,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-const folders = (): string[] => readdirSync(tmpdir()).filter((name) => /^headwater-(redis|postgres)-[A-Za-z0-9]{6}$/.test(name));
+const folders = (): string[] => readdirSync(tmpdir()).filter((name) => /^headwater-(redis|postgres|neo4j)-[A-Za-z0-9]{6}$/.test(name));
 
 async function value(url: string, text: string): Promise<unknown> {
   const client = new Client({ connectionString: url });
@@ -79,6 +81,42 @@ describe("servers for lab and tests", { timeout: 120_000 }, () => {
     expect([servers.redis?.pid ?? 0, servers.postgres!.pid].filter((pid) => pid > 0 && isRunning(pid))).toEqual([]);
   });
 
+  it.runIf(findNeo4j() !== null)("starts Neo4j with a password, and leaves no process and no folder", async () => {
+    const before = folders();
+    const neo4j = keep(await startNeo4j({ password: "first, s3cret@home" }));
+    expect(new URL(neo4j.url).username).toBe("neo4j");
+    expect(decodeURIComponent(new URL(neo4j.url).password)).toBe("first, s3cret@home");
+    expect(isRunning(neo4j.pid)).toBe(true);
+    await neo4j.stop();
+    expect(isRunning(neo4j.pid)).toBe(false);
+    expect(folders().filter((name) => !before.includes(name))).toEqual([]);
+  });
+
+  it.runIf(findRedis() !== null)("prints, as a program, the block of a configuration, and ends its servers when told to", async () => {
+    const child = spawn(process.execPath, ["--import", "tsx", "scripts/servers.ts", "--redis"], { stdio: ["ignore", "pipe", "ignore"] });
+    const exitCode = new Promise((resolve) => child.once("exit", resolve));
+    const text = await new Promise<string>((resolve) => child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString())));
+    const { queue } = (parse(text) as { urls: { queue: string } }).urls;
+    const port = Number(new URL(queue).port);
+    expect(await ask(port, "CONFIG GET appendfsync\r\n")).toContain("everysec");
+    expect(await ask(port, "CONFIG GET maxmemory-policy\r\n")).toContain("noeviction");
+    child.kill("SIGTERM");
+    expect(await exitCode).toBe(0);
+    await expect(ask(port, "PING\r\n")).rejects.toThrow();
+  });
+
+  it("names what is missing and how to install it, and ends with 3", () => {
+    const run = spawnSync(process.execPath, ["--import", "tsx", "scripts/servers.ts", "--redis", "--neo4j"], {
+      env: { ...process.env, PATH: "/nowhere", XDG_CACHE_HOME: "/nowhere" },
+      encoding: "utf8",
+    });
+    expect(run.status).toBe(3);
+    expect(run.stdout).toBe("");
+    expect(run.stderr).toMatch(
+      /^Redis is missing: .*apt-get install redis-server.*\nNeo4j is missing: .*openjdk-17-jre-headless maven.*\n$/,
+    );
+  });
+
   it("says what is missing where there is no redis-server", async () => {
     const path = process.env.PATH;
     process.env.PATH = "/nowhere";
@@ -92,7 +130,7 @@ describe("servers for lab and tests", { timeout: 120_000 }, () => {
 
   it("ends the servers and removes their data when their starter dies of SIGKILL", async () => {
     const before = folders();
-    const child = spawn(process.execPath, ["--import", "tsx", "scripts/servers.ts", "--postgres"], {
+    const child = spawn(process.execPath, ["--import", "tsx", "scripts/servers.ts", "--postgres", "--json"], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     const line = await new Promise<string>((resolve) => child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString())));

@@ -1,13 +1,9 @@
-import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { parseConfig } from "../../config/config.ts";
 import { EvidenceSnapshot } from "../../contract/evidence.ts";
 import type { GraphStore, Queue } from "../../contract/port.ts";
-import { openMemoryGraphStore } from "../../graph/memory/memory-graph-store.ts";
-import { freePort } from "../../lab/guarded-server.ts";
 import { App, type AppOptions } from "../../services/app.ts";
-import { createPlatform, SystemClock } from "../../services/platform.ts";
-import { openMemoryQueue } from "../../services/queue/memory-queue.ts";
+import { createPlatform } from "../../services/platform.ts";
 import { anEntity } from "../conformance/sample-messages.ts";
 import { until, useTemporaryFolder } from "../conformance/temporary.ts";
 import { tellWholeGraph } from "./whole-graph.ts";
@@ -48,27 +44,17 @@ function sendTo(url: string): string[] {
   return ["TRACES", "METRICS"].map((signal) => `OTEL_EXPORTER_OTLP_ENDPOINT=${url} OTEL_${signal}_EXPORTER=otlp <start it again>`);
 }
 
-it("names in a verdict the address that the gateway has bound", async () => {
+it("seals commands without an address, so that evidence does not depend on the ports that were bound", async () => {
   const app = await start();
   await ask(app.ports);
-  expect(app.gateway.url()).toMatch(/^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
-  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo(app.gateway.url())));
+  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo("{otlpUrl}")));
 });
 
-it("names the configured address in a verdict that was asked for before the start, when nothing listens yet", async () => {
-  const port = await freePort();
-  const [clock, onCounted] = [new SystemClock(), () => undefined];
-  const graph = await openMemoryGraphStore({ directory: join(folder.path, "graph"), clock, onCounted });
-  const queue = await openMemoryQueue({ directory: join(folder.path, "queue"), clock, onCounted });
-  await ask({ graph, queue });
-  await queue.close();
-  await graph.close();
-  const app = await start({}, port);
-  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo(`http://127.0.0.1:${port}`)));
-});
-
-it("names the addresses it was told, wherever it listens", async () => {
-  const app = await start({ addresses: { otlpUrl: "http://told:1", apiUrl: "http://told:2" } });
-  await ask(app.ports);
-  expect(await commands(app)).toEqual(expect.arrayContaining(sendTo("http://told:1")));
+it("refuses roles that share ports with other processes and have no URL for them, naming each", async () => {
+  const config = parseConfig({ dataDirectory: folder.path });
+  const platform = createPlatform({ level: "silent" });
+  await expect(App.start({ config, platform, gatewayId: "g", webDirectory: null, roles: ["ranking"] })).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("set urls.queue, urls.events, urls.graph, urls.telemetry"),
+  });
 });

@@ -7,7 +7,7 @@ import { causalGraph, causalNodesMax } from "../../web/causal-graph.ts";
 import { evidenceAgainst, evidenceFor, impactCharts, nameOf, ownerOf, pointsOf } from "../../web/evidence.ts";
 import { formatLength, formatNumber, formatRelative, formatShare, formatTime, formatValue } from "../../web/format.ts";
 import { timeTicks } from "../../web/time-ticks.ts";
-import { headline, impactSentence, seriesIdOf } from "../../web/wording.ts";
+import { headline, impactSentence, partitionWords, seriesIdOf } from "../../web/wording.ts";
 import { snapshotOf, verdictOf } from "../services/api/fixture/incident.ts";
 import { sceneOf, shapesOf } from "../services/api/fixture/telemetry.ts";
 
@@ -69,6 +69,12 @@ describe("words that the contract also has are the contract's", () => {
     expect(headline(judged)).toBe(incidentSentence(judged));
     expect(impactSentence({ ...impact, badRatio: 0 })).toBe("shop: requests are too slow, says an alert");
   });
+});
+
+test("partitions are ranges, by topic", () => {
+  expect(partitionWords({})).toBe("");
+  expect(partitionWords({ window: [], dependency: [7] })).toBe("dependency 7");
+  expect(partitionWords({ window: [10, 0, 1, 2, 9], anomaly: [3, 4] })).toBe("window 0–2, 9–10 · anomaly 3–4");
 });
 
 describe("evidence", () => {

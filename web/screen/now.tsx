@@ -1,28 +1,33 @@
-/** The first screen: what burns, what arrives and from whom, what is still learning, what is not linked and why. */
+/** The first screen: what is wrong with Headwater itself, what burns, what arrives and from whom, what is still learning, what is not linked and why. */
 import { useEffect } from "preact/hooks";
 import type { Overview } from "../../contract/route.ts";
 import { countOf } from "../format.ts";
 import { Command } from "../part/command.tsx";
 import { IncidentRow } from "../part/incident-row.tsx";
 import { Empty, Failure, Waiting } from "../part/notice.tsx";
+import { ProcessLine, ProcessTable } from "../part/process-table.tsx";
 import { ServiceTable } from "../part/service-table.tsx";
 import { Time, useNow } from "../part/time.tsx";
+import { ConnectionTrouble, TroubleList } from "../part/trouble-list.tsx";
 import { useResource } from "../resource.ts";
 import { serviceAddress } from "../router.ts";
-import { api, incidentTick, windowTick } from "../session.ts";
+import { api, incidentTick, installationTick, windowTick } from "../session.ts";
 import { useStore } from "../store.ts";
 
 export function NowScreen() {
-  const tick = useStore(windowTick) + useStore(incidentTick);
+  const tick = useStore(windowTick) + useStore(incidentTick) + useStore(installationTick);
   const now = useNow();
   const overview = useResource("overview", tick, (signal) => api.call("overview", { signal }));
   const open = overview.data?.openIncidents.length ?? 0;
+  const stopped = overview.data === null ? 0 : stoppedOf(overview.data);
   useEffect(() => {
-    document.title = open === 0 ? "Headwater" : `${open} open · Headwater`;
-  }, [open]);
+    const parts = [open > 0 ? `${open} open` : null, stopped > 0 ? `${stopped} not working` : null, "Headwater"];
+    document.title = parts.filter((part) => part !== null).join(" · ");
+  }, [open, stopped]);
   return (
     <>
       <h1 tabIndex={-1}>Now</h1>
+      <ConnectionTrouble overview={overview.data} now={now} />
       <Failure error={overview.error} what="The overview" />
       {overview.data === null ? <Waiting what="what arrives" /> : <Content overview={overview.data} now={now} />}
     </>
@@ -34,6 +39,8 @@ function Content(props: { overview: Overview; now: number }) {
   const connected = overview.services.length > 0 || overview.seriesCount > 0;
   return (
     <>
+      <TroubleList troubles={overview.troubles} now={now} />
+      {overview.processes.length > 1 ? <ProcessTable processes={overview.processes} now={now} /> : null}
       {connected ? <Figures overview={overview} now={now} /> : null}
       <section aria-label="Open incidents">
         {overview.openIncidents.length > 0 ? (
@@ -43,13 +50,9 @@ function Content(props: { overview: Overview; now: number }) {
             ))}
           </ul>
         ) : null}
-        {connected && overview.openIncidents.length === 0 ? (
-          <Empty title="Nothing is burning.">
-            <p>An incident opens when an objective of an entry service burns; it will appear here with its cause first.</p>
-          </Empty>
-        ) : null}
+        {connected && overview.openIncidents.length === 0 ? <NoIncident overview={overview} /> : null}
       </section>
-      {connected ? <Services overview={overview} now={now} /> : <NothingConnected overview={overview} />}
+      {connected ? <Services overview={overview} now={now} /> : <NotConnected overview={overview} />}
       {overview.recentIncidents.length > 0 ? (
         <section>
           <h2>Recent incidents</h2>
@@ -60,7 +63,38 @@ function Content(props: { overview: Overview; now: number }) {
           </ul>
         </section>
       ) : null}
+      {overview.processes.length === 1 ? <ProcessLine processes={overview.processes} /> : null}
     </>
+  );
+}
+
+function stoppedOf(overview: Overview): number {
+  return overview.troubles.filter(({ weight }) => weight === "stopped").length;
+}
+
+/** Nobody is told that nothing burns while a part that would see it does not work. */
+function NoIncident(props: { overview: Overview }) {
+  if (stoppedOf(props.overview) > 0) {
+    return (
+      <Empty title="No incident is open.">
+        <p>Whether something burns cannot be told while a part of Headwater does not work; see above.</p>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="Nothing is burning.">
+      <p>An incident opens when an objective of an entry service burns; it will appear here with its cause first.</p>
+    </Empty>
+  );
+}
+
+/** Nothing that could not be read is taken for nothing that is there. */
+function NotConnected(props: { overview: Overview }) {
+  if (props.overview.unread.length === 0) return <NothingConnected overview={props.overview} />;
+  return (
+    <Empty title="What arrives is not known yet.">
+      <p>It is shown as soon as the stores can be read.</p>
+    </Empty>
   );
 }
 

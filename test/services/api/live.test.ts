@@ -85,6 +85,7 @@ test("a client that does not read is dropped instead of filling memory, and hear
   const live = createLiveStream({
     clock,
     newestWindow: async () => null,
+    installation: async () => "as it was",
     onClients: (count) => counted.push(`clients ${count}`),
     onCounted: (reason) => counted.push(reason),
     onError: (error) => counted.push(String(error)),

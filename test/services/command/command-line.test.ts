@@ -25,8 +25,29 @@ describe("headwater", () => {
     const { status, stderr } = headwater("start", "--config", file);
     expect(status).toBe(2);
     expect(stderr).toBe(
-      `headwater: ${file}: unknown key "gatway"; did you mean "gateway"? (allowed here: dataDirectory, tenant, logLevel, gateway, api, tokens, window, objective, timeScale, urls)\n`,
+      `headwater: ${file}: unknown key "gatway"; did you mean "gateway"? (allowed here: dataDirectory, tenant, logLevel, gateway, api, tokens, window, objective, timeScale, urls, redis, store, health)\n`,
     );
+  });
+
+  it("refuses an unknown role and a role without the URLs of what it shares, naming each", () => {
+    const unknown = headwater("start", "--role", "ingest,stor");
+    expect(unknown.status).toBe(2);
+    expect(unknown.stderr).toBe(
+      "headwater: unknown role stor; known are gateway, ingest, detection, topology, incident, ranking, api, store, and all\n",
+    );
+    const alone = headwater("start", "--role", "topology", "--health-port", "0");
+    expect(alone.status).toBe(2);
+    expect(alone.stderr).toBe(
+      "headwater: role topology alone shares queue, graph with other processes: set urls.queue, urls.graph, or start --role all\n",
+    );
+  });
+
+  it("stops at a variable of the environment that is not set", () => {
+    const named = `$${"{HEADWATER_NO_SUCH}"}`;
+    const file = config(`apiVersion: headwater/v1\nkind: Configuration\nspec:\n  urls: { events: '${named}' }\n`);
+    const { status, stderr } = headwater("start", "--config", file);
+    expect(status).toBe(2);
+    expect(stderr).toBe(`headwater: ${file}: "urls.events" names the environment variable HEADWATER_NO_SUCH, which is not set\n`);
   });
 
   it("stops at a value of the wrong kind with the key and the value", () => {

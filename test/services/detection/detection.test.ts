@@ -18,7 +18,11 @@ afterEach(async () => {
 
 /** An entry of one source, whose sequence is given by half seconds since the start. */
 function tick(source: string, half: number, partials: readonly WindowPartial[] = []): WindowEntry {
-  return { progress: [{ source, sequence: half, atUs: (startMs + half * 500) * 1_000 }], ...emptyEntry(), partials: [...partials] };
+  return {
+    progress: [{ source, sequence: half, atUs: (startMs + half * 500) * 1_000, receivedAtMs: startMs + half * 500 }],
+    ...emptyEntry(),
+    partials: [...partials],
+  };
 }
 
 const atOf = (half: number) => startMs + half * 500;
@@ -74,7 +78,10 @@ describe("windows", () => {
   it("pass over a long hole in event time at once", async () => {
     await process([
       ...ticks(0, 6, (half) => [duration("shop", { atMs: atOf(half), ms: 5 })]),
-      { ...tick("a", 6), progress: [{ source: "a", sequence: 6, atUs: (startMs + 86_400_000) * 1_000 }] },
+      {
+        ...tick("a", 6),
+        progress: [{ source: "a", sequence: 6, atUs: (startMs + 86_400_000) * 1_000, receivedAtMs: startMs + 86_400_000 }],
+      },
     ]);
     expect(bench.told.length).toBeLessThan(10);
     expect(bench.told.at(-1)?.closedThroughMs).toBe(startMs + 86_400_000 - 1_000);

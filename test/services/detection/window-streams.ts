@@ -61,7 +61,7 @@ export function entriesOf(batches: readonly Batch[], random: () => number): Wind
     const some = batches.slice(at, at + 1 + Math.floor(random() * 3));
     at += some.length;
     entries.push({
-      progress: some.map(({ source, sequence, atMs }) => ({ source, sequence, atUs: atMs * 1_000 })),
+      progress: some.map(({ source, sequence, atMs }) => ({ source, sequence, atUs: atMs * 1_000, receivedAtMs: atMs })),
       partials: some.flatMap(({ entry }) => entry.partials),
       spans: some.flatMap(({ entry }) => entry.spans),
       shapes: some.flatMap(({ entry }) => entry.shapes),
@@ -115,6 +115,7 @@ export async function openBench(folder?: string): Promise<Bench> {
     },
     reduced: (ids) => fileLog.reduced(ids),
     own: (topic, partition) => fileLog.own(topic, partition),
+    join: (topic) => fileLog.join(topic),
     lag: (topic) => fileLog.lag(topic),
     close: () => fileLog.close(),
   };
@@ -129,7 +130,7 @@ export async function openBench(folder?: string): Promise<Bench> {
   });
   return {
     ...{ log, telemetry, appended, told },
-    createStage: (more = {}) => createDetection({ platform, log, telemetry, window, partitions: [0], ...more }),
+    createStage: (more = {}) => createDetection({ platform, log, telemetry, window, ...more }),
     counted: (name) => counted(platform, name),
     feed: (entries, partition = 0) =>
       log.append(

@@ -29,6 +29,7 @@ interface WorldOptions {
   readonly tokens?: GatewayOptions["tokens"];
   readonly http?: Partial<GatewayOptions["http"]>;
   readonly gatewayId?: string;
+  readonly idleMs?: number;
   /** `no` leaves what is published in the queue. */
   readonly read?: "yes" | "no";
   /** Stands between the gateway and the queue, to make publishing fail. */
@@ -47,6 +48,7 @@ export async function gatewayWorld(options: WorldOptions = {}): Promise<GatewayW
     await queue.subscribe("change", "incident", async (change) => void changes.push(change), { concurrency: 1 });
   }
   const gateway = createGateway({
+    idleMs: options.idleMs ?? 60_000,
     platform,
     queue: options.wrap?.(queue) ?? queue,
     tenant: "default",

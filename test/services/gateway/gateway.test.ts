@@ -115,6 +115,9 @@ describe("accepting telemetry", () => {
         failing ? Promise.reject(new HeadwaterError("QUEUE_UNAVAILABLE", "redis is away")) : queue.publish(topic, message),
       subscribe: (topic, reader, handler, options) => queue.subscribe(topic, reader, handler, options),
       depth: (topic, reader) => queue.depth(topic, reader),
+      deadLetters: (options) => queue.deadLetters(options),
+      retryDeadLetter: (id) => queue.retryDeadLetter(id),
+      dropDeadLetter: (id) => queue.dropDeadLetter(id),
       drain: () => queue.drain(),
       close: () => queue.close(),
     });
@@ -136,6 +139,17 @@ describe("accepting telemetry", () => {
     expect((await post("/v1/logs", "{}", json)).text).toBe("{}");
     await queue.drain();
     expect(batches).toEqual([]);
+  });
+
+  it("tells the flow once that nothing came any more, so that what came last closes its windows", async () => {
+    const world = await open({ idleMs: 50 });
+    await world.post("/v1/traces", traces(), protobuf);
+    await until("the flow is told", () => world.batches.length === 2);
+    expect(world.batches[1]).toMatchObject({ sequence: 0, body: new Uint8Array(0) });
+    expect(world.batches[1]?.source).not.toBe(world.batches[0]?.source);
+    await world.post("/v1/traces", traces(), protobuf);
+    await until("it is told again after more came", () => world.batches.length === 4);
+    expect(world.batches[3]).toMatchObject({ sequence: 1, source: world.batches[1]?.source });
   });
 
   it("says that it lives", async () => {
@@ -334,9 +348,18 @@ describe("starting and stopping", () => {
   });
 
   it("says which address cannot be listened on", async () => {
-    const error = await gatewayWorld({ http: { host: "192.0.2.1" } }).catch((reason: unknown) => reason);
+    const error = await gatewayWorld({ http: { host: "192.0.2.1" }, tokens: [{ token: "0123456789abcdef", roles: ["ingest"] }] }).catch(
+      (reason: unknown) => reason,
+    );
     expect(error).toMatchObject({ code: "CONFIG_INVALID" });
     expect((error as Error).message).toMatch(/^the gateway cannot listen on 192\.0\.2\.1:0 \(gateway\.host, gateway\.port\): /);
+  });
+
+  it("refuses to be open to the network without tokens", async () => {
+    await expect(gatewayWorld({ http: { host: "0.0.0.0" } })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining('"gateway.host" is "0.0.0.0"'),
+    });
   });
 
   it("answers what is in flight when it is stopped, then refuses", async () => {
@@ -353,6 +376,9 @@ describe("starting and stopping", () => {
       },
       subscribe: (topic, reader, handler, options) => queue.subscribe(topic, reader, handler, options),
       depth: (topic, reader) => queue.depth(topic, reader),
+      deadLetters: (options) => queue.deadLetters(options),
+      retryDeadLetter: (id) => queue.retryDeadLetter(id),
+      dropDeadLetter: (id) => queue.dropDeadLetter(id),
       drain: () => queue.drain(),
       close: () => queue.close(),
     });

@@ -2,10 +2,10 @@ import { afterEach, describe, expect, it } from "vitest";
 import { partitionCount, partitionOf } from "../../../contract/canonical.ts";
 import { HeadwaterError } from "../../../contract/error.ts";
 import type { NewLogEntry, PartitionLog, Queue } from "../../../contract/port.ts";
-import type { DependencyEntry, WindowEntry } from "../../../contract/window.ts";
+import type { DependencyEntry, WindowEntry, Partial as WindowPartial } from "../../../contract/window.ts";
 import { createIngest } from "../../../services/ingest/ingest.ts";
 import { openFilePartitionLog } from "../../../services/log/file-log.ts";
-import { createLogger, createMetrics, ManualClock, type Platform, SystemClock } from "../../../services/platform.ts";
+import { createMetrics, ManualClock, type Platform, SystemClock } from "../../../services/platform.ts";
 import { openMemoryQueue } from "../../../services/queue/memory-queue.ts";
 import type { Stage } from "../../../services/stage.ts";
 import { Counts, temporaryFolder, until } from "../../conformance/temporary.ts";
@@ -28,7 +28,7 @@ interface World {
 
 /** Ingest between the real queue and the real log. `wrap` may stand between ingest and the log, to make the disk fail. */
 async function world(
-  options: { directory?: string; clock?: ManualClock; wrap?: (log: PartitionLog) => PartitionLog } = {},
+  options: { directory?: string; clock?: ManualClock; wrap?: (log: PartitionLog) => PartitionLog; onLine?: (line: string) => void } = {},
 ): Promise<World> {
   let directory = options.directory;
   if (directory === undefined) {
@@ -37,7 +37,9 @@ async function world(
     directory = folder.path;
   }
   const clock = options.clock ?? new SystemClock();
-  const platform: Platform = { clock, logger: createLogger("silent"), metrics: createMetrics(), random: () => 0.5 };
+  const line = (_fields: object, message: string): void => options.onLine?.(message);
+  const logger = { debug: line, info: line, warn: line, error: line };
+  const platform: Platform = { clock, logger, metrics: createMetrics(), random: () => 0.5 };
   const counts = new Counts();
   const log = await openFilePartitionLog({ directory: `${directory}/log`, clock, onCounted: counts.onCounted, validate: "yes" });
   const queue = await openMemoryQueue({ directory: `${directory}/queue`, clock, onCounted: counts.onCounted });
@@ -66,6 +68,12 @@ async function spanCount(log: PartitionLog): Promise<number> {
   const partials = (await entriesOf(log, "window")).flat().flatMap((entry) => ("partials" in entry ? entry.partials : []));
   return partials.reduce((sum, partial) => sum + ("count" in partial ? partial.count : 0), 0);
 }
+
+const emptyWindow: WindowEntry = { progress: [], partials: [], spans: [], shapes: [], lines: [] };
+const aPartial: WindowPartial = {
+  ...{ kind: "duration", entity: "cart", metric: "span.server.duration", attributes: "" },
+  ...{ windowStartMs: receivedAtMs - (receivedAtMs % 10_000), count: 1, failed: 0, sumNs: 1, minNs: 1, maxNs: 1, buckets: [[0, 1]] },
+};
 
 describe("ingest", () => {
   it("settles without the clock moving, and writes progress to every partition of both topics", async () => {
@@ -175,6 +183,68 @@ describe("ingest", () => {
     expect(counts.of("queue_dead_letters")).toBe(1);
   });
 
+  it("takes a batch that another worker has reduced meanwhile for a redelivery, and writes those beside it", async () => {
+    const clock = new ManualClock(receivedAtMs);
+    const { ingest, queue, log, platform, counts } = await world({ clock });
+    await ingest.start();
+    for (let sequence = 0; sequence < 4; sequence += 1) await queue.publish("telemetry", trace("cart", sequence));
+    await until("all wait for the flush", async () => (await queue.depth("telemetry", "ingest")) === 4);
+    // This worker was paused between asking and writing; the other one was not.
+    const partials = [{ ...emptyWindow, partials: [aPartial] }];
+    await log.append(
+      partials.map((value) => ({ topic: "window" as const, partition: 0, value })),
+      { reduced: ["test-1", "test-2"] },
+    );
+    clock.advanceTo(receivedAtMs + 100);
+    await queue.drain();
+    expect(await spanCount(log)).toBe(1 + 2);
+    expect(await counted(platform, "headwater_ingest_redelivered_total")).toBe(2);
+    expect(await counted(platform, "headwater_ingest_batches_total")).toBe(2);
+    expect(counts.of("queue_dead_letters")).toBe(0);
+  });
+
+  it("holds its batches while the log cannot even be asked, longer than a queue tries, and says so once", async () => {
+    let failures = 12;
+    const lines: string[] = [];
+    const wrap = (log: PartitionLog): PartitionLog => ({
+      ...withAppend(log, (entries, options) => log.append(entries, options)),
+      reduced: async (ids) => {
+        failures -= 1;
+        if (failures >= 0) throw new HeadwaterError("LOG_UNAVAILABLE", "Redis at 127.0.0.1:1 cannot be reached");
+        return await log.reduced(ids);
+      },
+    });
+    const clock = new ManualClock(receivedAtMs);
+    const { ingest, queue, log, counts } = await world({ wrap, clock, onLine: (line) => lines.push(line) });
+    await ingest.start();
+    for (let sequence = 0; sequence < 3; sequence += 1) await queue.publish("telemetry", trace("cart", sequence));
+    await until("they wait", () => ingest.reasons().length > 0);
+    expect(ingest.reasons()).toEqual(["ingest has waited for 0 s: Redis at 127.0.0.1:1 cannot be reached"]);
+    await until("they are written", async () => {
+      clock.advanceTo(clock.nowMs() + 1_000);
+      return (await queue.depth("telemetry", "ingest")) === 0;
+    });
+    expect(await spanCount(log)).toBe(3);
+    expect(counts.of("queue_dead_letters")).toBe(0);
+    expect(counts.of("queue_retried")).toBe(0);
+    expect(ingest.reasons()).toEqual([]);
+    expect(lines.filter((line) => line.includes("waits"))).toHaveLength(1);
+  });
+
+  it("takes nothing more once it is stopped, and another may take its place", async () => {
+    const { ingest, queue, log, platform } = await world({ clock: new ManualClock(receivedAtMs) });
+    await ingest.start();
+    await queue.publish("telemetry", trace("cart", 0));
+    await Promise.all([ingest.stop(), ingest.stop()]);
+    await queue.publish("telemetry", trace("cart", 1));
+    expect(await queue.depth("telemetry", "ingest")).toBe(1);
+    const next = createIngest({ platform, queue, log, window: { windowMs: 10_000 }, flushMs: 100 });
+    cleanups.push(() => next.stop());
+    await next.start();
+    await next.settle();
+    expect(await spanCount(log)).toBe(2);
+  });
+
   it("stops while the log is away, and keeps its batches for the next start", async () => {
     const wrap = (log: PartitionLog) => withAppend(log, () => Promise.reject(new HeadwaterError("LOG_UNAVAILABLE", "the disk is full")));
     const first = await world({ wrap });
@@ -209,6 +279,7 @@ function withAppend(
     append,
     reduced: (ids) => log.reduced(ids),
     own: (topic, partition) => log.own(topic, partition),
+    join: (topic) => log.join(topic),
     lag: (topic) => log.lag(topic),
     close: () => log.close(),
   };

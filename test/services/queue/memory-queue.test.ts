@@ -6,7 +6,6 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { HeadwaterError } from "../../../contract/error.ts";
 import type { Queue } from "../../../contract/port.ts";
 import { ManualClock, SystemClock } from "../../../services/platform.ts";
-import { readDeadLetters } from "../../../services/queue/dead-letters.ts";
 import { openMemoryQueue } from "../../../services/queue/memory-queue.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
 import { aChange, anAlert, aTelemetryBatch, aVerdictRequest } from "../../conformance/sample-messages.ts";
@@ -148,15 +147,44 @@ describe("the memory queue's journal", () => {
       if (n % 500 === 0) await queue.drain();
     }
     await queue.drain();
-    const letters = await readDeadLetters(folder.path);
+    const letters = await queue.deadLetters({ lettersMax: 2_000 });
     expect(letters.length).toBeGreaterThan(500);
     expect(letters.length).toBeLessThanOrEqual(1_000);
+    expect(counts.of("queue_dead_letters_trimmed")).toBe(1_600 - letters.length);
     const newest = letters.find(({ message }) => message === "cannot handle g-1599");
-    expect(newest).toMatchObject({ topic: "telemetry", reader: "ingest", code: "REQUEST_INVALID", attempts: 1, atMs: 1_000 });
-    expect(newest?.body).toEqual(aTelemetryBatch("g-1599").body);
+    expect(newest).toMatchObject({ topic: "telemetry", reader: "ingest", code: "REQUEST_INVALID", attempts: 1, atMs: 1_000, bodyBytes: 8 });
     await reopen();
-    expect((await readDeadLetters(folder.path)).some(({ message }) => message === "cannot handle g-1599")).toBe(true);
+    expect(await queue.deadLetters({ lettersMax: 2_000 })).toEqual(letters);
     expect(counts.of("queue_dead_letters")).toBe(1_600);
+    const got: unknown[] = [];
+    await queue.subscribe("telemetry", "ingest", async (batch) => void got.push(batch), { concurrency: 1 });
+    await queue.retryDeadLetter(newest?.id ?? "");
+    await queue.drain();
+    expect(got).toEqual([aTelemetryBatch("g-1599")]);
+    await reopen();
+    expect(await queue.deadLetters({ lettersMax: 2_000 })).toHaveLength(letters.length - 1);
+  });
+
+  it("hands a dead letter out again after a restart that came before anybody took it", async () => {
+    const unsubscribe = await queue.subscribe(
+      "change",
+      "incident",
+      async () => {
+        throw new HeadwaterError("REQUEST_INVALID", "never");
+      },
+      { concurrency: 1 },
+    );
+    await queue.publish("change", aChange("c"));
+    await queue.drain();
+    await unsubscribe();
+    const [letter] = await queue.deadLetters({ lettersMax: 10 });
+    await queue.retryDeadLetter(letter?.id ?? "");
+    await reopen();
+    expect(await queue.deadLetters({ lettersMax: 10 })).toEqual([]);
+    const got: string[] = [];
+    await queue.subscribe("change", "incident", async ({ id }) => void got.push(id), { concurrency: 1 });
+    await queue.drain();
+    expect(got).toEqual(["c"]);
   });
 
   it("stops the process on a programmer error in a handler, but not again on the same message", { timeout: 60_000 }, async () => {
@@ -171,7 +199,8 @@ describe("the memory queue's journal", () => {
     const second = run();
     expect(second.stdout).toContain("drained");
     expect(second.status).toBe(0);
-    expect((await readDeadLetters(folder.path)).map(({ json }) => (json as { id: string }).id)).toEqual(["fatal"]);
     queue = await open();
+    const letters = await queue.deadLetters({ lettersMax: 10 });
+    expect(letters.map(({ json }) => (json as { id: string }).id)).toEqual(["fatal"]);
   });
 });

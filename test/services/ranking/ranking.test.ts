@@ -19,7 +19,7 @@ import { tellWholeGraph } from "../whole-graph.ts";
 
 const epochMs = 1_700_000_000_000;
 const onsetMs = epochMs + 60_000;
-const addresses = { otlpUrl: "http://10.1.2.3:14318", apiUrl: "http://10.1.2.3:18080" };
+const engines = { queue: "q", log: "l", graph: "g", events: "e", telemetry: "t" };
 
 interface World {
   readonly queue: Queue;
@@ -54,7 +54,7 @@ async function openWorld(options: { graphAttemptsMax?: number } = {}): Promise<W
     graph,
     telemetry,
     window: { windowMs: 1_000 },
-    addresses: () => addresses,
+    engines,
     ...options,
   });
   await stage.start();
@@ -248,8 +248,8 @@ test("the slow and failing callee is ranked first, and its evidence is sealed un
   expect(spots).toContain("no metrics from silent");
   expect(spots).toContain("change c2 names something that nobody has seen");
   const commandFor = (what: string) => snapshot.blindSpots.find((spot) => spot.what.startsWith(what))?.command;
-  expect(commandFor("no spans")).toBe("OTEL_EXPORTER_OTLP_ENDPOINT=http://10.1.2.3:14318 OTEL_TRACES_EXPORTER=otlp <start it again>");
-  expect(commandFor("change c2")).toBe("curl -s http://10.1.2.3:18080/api/v1/services");
+  expect(commandFor("no spans")).toBe("OTEL_EXPORTER_OTLP_ENDPOINT={otlpUrl} OTEL_TRACES_EXPORTER=otlp <start it again>");
+  expect(commandFor("change c2")).toBe("curl -s {apiUrl}/api/v1/services");
   expect(snapshot.blindSpots.every(({ command }) => command !== "")).toBe(true);
 });
 

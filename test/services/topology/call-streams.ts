@@ -68,13 +68,14 @@ export interface Bench {
   close(): Promise<void>;
 }
 
-export async function openBench(folder?: string): Promise<Bench> {
+/** `keptIn` is the graph to be written instead of a memory graph in the folder. */
+export async function openBench(folder?: string, keptIn?: GraphStore): Promise<Bench> {
   const directory = folder ?? (await mkdtemp(join(tmpdir(), "headwater-topology-")));
   const clock = new ManualClock(startMs);
   const platform = createPlatform({ level: "silent", clock });
   const onCounted = () => undefined;
   const log = await openFilePartitionLog({ directory: join(directory, "log"), clock, onCounted, validate: "yes" });
-  const store = await openMemoryGraphStore({ directory: join(directory, "graph"), clock, onCounted });
+  const store = keptIn ?? (await openMemoryGraphStore({ directory: join(directory, "graph"), clock, onCounted }));
   const applied: GraphDelta[] = [];
   const graph: GraphStore = {
     apply: async (delta) => {
@@ -83,6 +84,8 @@ export async function openBench(folder?: string): Promise<Bench> {
     },
     asOf: (atMs) => store.asOf(atMs),
     diff: (fromMs, toMs) => store.diff(fromMs, toMs),
+    neighbourhood: (options) => store.neighbourhood(options),
+    paths: (options) => store.paths(options),
     remember: (precedent) => store.remember(precedent),
     similar: (signature, options) => store.similar(signature, options),
     close: () => store.close(),
@@ -98,7 +101,9 @@ export async function openBench(folder?: string): Promise<Bench> {
     createStage: (more = {}) => createTopology({ platform, log, graph, window, ...more }),
     counted: (name) => counted(platform, name),
     tell: async (at, halves = [], observations = []) => {
-      await feed([{ progress: [{ source: "a", sequence, atUs: (startMs + at) * 1_000 }], halves, observations }]);
+      await feed([
+        { progress: [{ source: "a", sequence, atUs: (startMs + at) * 1_000, receivedAtMs: startMs + at }], halves, observations },
+      ]);
       sequence += 1;
     },
     close: async () => {

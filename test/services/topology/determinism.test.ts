@@ -53,7 +53,7 @@ function batches(): Batch[] {
 
 function flushesOf(all: readonly Batch[]): Flush[] {
   return all.map(({ source, sequence, at, halves }) => ({
-    progress: [{ source, sequence, atUs: (startMs + at) * 1_000 }],
+    progress: [{ source, sequence, atUs: (startMs + at) * 1_000, receivedAtMs: startMs + at }],
     halves,
     observations: sequence % 20 === 0 ? [observation(source, at, { version: `1.${sequence}`, host: `host-${source}` })] : [],
   }));

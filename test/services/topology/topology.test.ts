@@ -228,7 +228,7 @@ describe("entities", () => {
 describe("bounds", () => {
   it("keep out halves beyond the most that may wait, and count them", async () => {
     await stage.stop();
-    stage = bench.createStage({ pendingMax: 3, partitions: Array.from({ length: 16 }, (_, index) => index) });
+    stage = bench.createStage({ pendingMax: 3 });
     await stage.start();
     await bench.tell(
       2_000,

@@ -1,0 +1,9 @@
+// What can be reached along calls valid at a moment, with the least hops to it.
+// Parameters: $prefix text, $atMs integer, $id text
+// Returns: id, hops integer
+MATCH (start:HeadwaterEntity {prefix: $prefix, id: $id})
+USING INDEX SEEK start:HeadwaterEntity(prefix, id)
+MATCH way = (start)-[dependencies:HEADWATER_DEPENDS_ON*0..8]->(other)
+WHERE all(dependency IN dependencies WHERE dependency.validFromMs <= $atMs AND dependency.validToMs > $atMs)
+WITH other, min(length(way)) AS hops
+RETURN other.id AS id, hops

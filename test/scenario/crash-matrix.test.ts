@@ -1,0 +1,161 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createClient } from "../../client/client.ts";
+import { startRestartableNeo4j } from "../../lab/neo4j-server.ts";
+import type { RestartableServer } from "../../lab/restartable-server.ts";
+import { startDurablePostgres } from "../../lab/servers.ts";
+import { DistributedPlatform } from "../../services/command/distributed-platform.ts";
+import { allRoles, type Role } from "../../services/role.ts";
+import { startRestartableRedis } from "../conformance/restartable-redis.ts";
+import { eventually } from "./headwater-process.ts";
+import { sendTraces, traceBody } from "./otlp-json.ts";
+import { storedSpans } from "./stored-spans.ts";
+
+const spanCount = 7;
+const full = process.env.HEADWATER_TEST_FULL === "yes";
+const serverNames = ["redis", "neo4j", "postgres"] as const;
+type ServerName = (typeof serverNames)[number];
+type Victim = Role | ServerName;
+/** Each part of the exactly-once path in the short form, everything at least once in the full one. */
+const victims: readonly Victim[] = full ? drawVictims(20) : ["ingest", "redis", "detection", "store", "gateway"];
+
+function drawVictims(count: number): Victim[] {
+  const all: readonly Victim[] = [...allRoles, ...serverNames];
+  const drawn = Array.from({ length: count - all.length }, () => all[Math.floor(Math.random() * all.length)] ?? "ingest");
+  return [...all, ...drawn].sort(() => Math.random() - 0.5);
+}
+
+/** Batches one after another, each from a service of its own, until it is told to end. */
+class Load {
+  readonly acknowledged = new Set<string>();
+  readonly sent = new Set<string>();
+  #ends = false;
+  readonly #loop: Promise<void>;
+
+  constructor(otlpUrl: string) {
+    this.#loop = this.#send(otlpUrl);
+  }
+
+  async end(): Promise<void> {
+    this.#ends = true;
+    await this.#loop;
+  }
+
+  async #send(otlpUrl: string): Promise<void> {
+    for (let batch = 0; !this.#ends; batch += 1) {
+      const service = `batch-${batch}`;
+      this.sent.add(service);
+      if (await sendTraces(otlpUrl, traceBody({ service, spanCount, endMs: Date.now() }))) this.acknowledged.add(service);
+      await pause(60);
+    }
+  }
+}
+
+interface Installation {
+  readonly platform: DistributedPlatform;
+  readonly servers: Readonly<Record<ServerName, RestartableServer>>;
+}
+
+const cleanups: (() => Promise<void> | void)[] = [];
+
+async function start(): Promise<Installation> {
+  const directory = mkdtempSync(join(tmpdir(), "headwater-crash-"));
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  const [redis, neo4j, postgres] = await Promise.all([startRestartableRedis(), startRestartableNeo4j(), startDurablePostgres()]);
+  cleanups.push(async () => {
+    await Promise.all([redis, neo4j, postgres].map((server) => server.stop()));
+  });
+  const urls = { redis: redis.url, neo4j: neo4j.url, postgres: postgres.url };
+  const platform = await DistributedPlatform.start({ directory, say: () => undefined, urls });
+  cleanups.push(() => platform.stop());
+  return { platform, servers: { redis, neo4j, postgres } };
+}
+
+async function killAndRestart({ platform, servers }: Installation, victim: Victim): Promise<void> {
+  if (victim === "redis" || victim === "neo4j" || victim === "postgres") {
+    await servers[victim].kill();
+    await pause(Math.random() * 1_500);
+    await servers[victim].restart();
+    return;
+  }
+  for (const program of platform.programs(victim)) await program.kill();
+  await pause(Math.random() * 1_500);
+  await platform.run(victim);
+}
+
+describe("a distributed installation", () => {
+  let installation: Installation;
+  beforeAll(async () => {
+    installation = await start();
+  }, 120_000);
+  afterAll(async () => {
+    for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup();
+  }, 120_000);
+
+  it(`counts every acknowledged span exactly once after SIGKILL of ${victims.join(", ")}, under load`, {
+    timeout: full ? 1_200_000 : 240_000,
+  }, async () => {
+    const { platform } = installation;
+    const running = { apiUrl: platform.apiUrl };
+    const startedMs = Date.now() - 1_000;
+    const load = new Load(platform.otlpUrl);
+    cleanups.push(() => load.end());
+    for (const victim of victims) {
+      await pause(500 + Math.random() * 1_500);
+      await killAndRestart(installation, victim);
+      // It works again, from door to stored window, before the next one is killed.
+      const before = load.acknowledged.size;
+      await eventually(
+        async () => {
+          const [mark] = [...load.acknowledged].slice(before);
+          return mark === undefined ? null : await storedSpans(running, mark, startedMs).catch(() => null);
+        },
+        (count) => count === spanCount,
+        `after SIGKILL of ${victim} an acknowledged batch is stored`,
+      );
+    }
+    await load.end();
+    const { acknowledged, sent } = load;
+    expect(acknowledged.size).toBeGreaterThan(victims.length * 10);
+    const stored = new Map<string, number | null>();
+    await eventually(
+      async () => {
+        for (const service of sent)
+          if (stored.get(service) !== spanCount) stored.set(service, await storedSpans(running, service, startedMs));
+        return [...acknowledged].filter((service) => stored.get(service) !== spanCount);
+      },
+      (missing) => missing.length === 0,
+      "every acknowledged batch is stored, each span once",
+    );
+    // What was sent and not acknowledged may be there, but then whole.
+    expect([...sent].filter((service) => ![null, spanCount].includes(stored.get(service) ?? null))).toEqual([]);
+    console.info(`${acknowledged.size} of ${sent.size} batches were acknowledged; each is stored once`);
+  });
+
+  it("tells an operator on the first screen, within 15 s, which two roles are killed and which one is paused", {
+    timeout: 60_000,
+  }, async () => {
+    const { platform } = installation;
+    const client = createClient({ baseUrl: platform.apiUrl });
+    const troubles = async () => (await client.call("overview", {})).troubles.filter(({ weight }) => weight === "stopped");
+    await eventually(troubles, (found) => found.length === 0, "nothing is wrong");
+    const [paused] = platform.programs("ingest");
+    for (const role of ["ranking", "topology"] as const) for (const program of platform.programs(role)) await program.kill();
+    paused?.signal("SIGSTOP");
+    const beganMs = Date.now();
+    try {
+      const found = await eventually(
+        troubles,
+        (list) => ["ranking", "topology", "ingest"].every((role) => list.some(({ sentence }) => sentence.includes(role))),
+        "all three are told",
+      );
+      expect(Date.now() - beganMs).toBeLessThan(15_000);
+      for (const { meaning, command } of found) expect([meaning, command ?? ""].every((text) => text.length > 0)).toBe(true);
+    } finally {
+      paused?.signal("SIGCONT");
+    }
+  });
+});
