@@ -46,13 +46,31 @@ async function writeForEver(): Promise<never> {
     const n = next;
     next += 1;
     await write(n);
-    // Synchronous, so that what was printed is never less than what the process believed at its end by more than these writers.
-    writeSync(1, `${n}\n`);
+    tell(`${n}\n`);
   }
+}
+
+/** Synchronous, so that what was printed is never less than what the process believed at its end by more than these writers. */
+function tell(line: string): void {
+  for (;;) {
+    try {
+      writeSync(1, line);
+      return;
+    } catch (error) {
+      // The pipe is full because its reader is busy.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+    }
+  }
+}
+
+/** Why a writer ended is told in case the process is not killed after all. */
+function waitForEver(error: unknown): Promise<never> {
+  writeSync(2, `${String(error)}\n`);
+  return new Promise(() => undefined);
 }
 
 // Nobody is left to kill this process when the test that started it is gone.
 setTimeout(() => process.exit(1), 60_000);
 
 // The bound of the telemetry queue ends its writer with QUEUE_FULL; waiting is all that is left then.
-await Promise.all(Array.from({ length: 8 }, () => writeForEver().catch(() => new Promise(() => undefined))));
+await Promise.all(Array.from({ length: 8 }, () => writeForEver().catch(waitForEver)));

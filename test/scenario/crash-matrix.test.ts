@@ -16,6 +16,8 @@ import { storedSpans } from "./stored-spans.ts";
 
 const spanCount = 7;
 const full = process.env.HEADWATER_TEST_FULL === "yes";
+/** How long a server hangs. */
+const awayMs = full ? 60_000 : 6_000;
 const serverNames = ["redis", "neo4j", "postgres"] as const;
 type ServerName = (typeof serverNames)[number];
 type Victim = Role | ServerName;
@@ -35,8 +37,8 @@ class Load {
   #ends = false;
   readonly #loop: Promise<void>;
 
-  constructor(otlpUrl: string) {
-    this.#loop = this.#send(otlpUrl);
+  constructor(otlpUrl: string, name: string) {
+    this.#loop = this.#send(otlpUrl, name);
   }
 
   async end(): Promise<void> {
@@ -44,9 +46,9 @@ class Load {
     await this.#loop;
   }
 
-  async #send(otlpUrl: string): Promise<void> {
+  async #send(otlpUrl: string, name: string): Promise<void> {
     for (let batch = 0; !this.#ends; batch += 1) {
-      const service = `batch-${batch}`;
+      const service = `${name}-${batch}`;
       this.sent.add(service);
       if (await sendTraces(otlpUrl, traceBody({ service, spanCount, endMs: Date.now() }))) this.acknowledged.add(service);
       await pause(60);
@@ -86,6 +88,45 @@ async function killAndRestart({ platform, servers }: Installation, victim: Victi
   await platform.run(victim);
 }
 
+/** Disturbs an installation while batches come in, and demands that in the end each acknowledged one is stored, each span once. */
+async function disturbed(
+  { platform }: Installation,
+  options: { name: string; disturb: (worksAgain: (what: string) => Promise<void>) => Promise<void> },
+): Promise<void> {
+  const running = { apiUrl: platform.apiUrl };
+  const startedMs = Date.now() - 1_000;
+  const load = new Load(platform.otlpUrl, options.name);
+  cleanups.push(() => load.end());
+  await options.disturb(async (what) => {
+    // From door to stored window, with a batch that was acknowledged only now.
+    const before = load.acknowledged.size;
+    await eventually(
+      async () => {
+        const [mark] = [...load.acknowledged].slice(before);
+        return mark === undefined ? null : await storedSpans(running, mark, startedMs).catch(() => null);
+      },
+      (count) => count === spanCount,
+      `${what} an acknowledged batch is stored`,
+    );
+  });
+  await load.end();
+  const { acknowledged, sent } = load;
+  expect(acknowledged.size).toBeGreaterThan(30);
+  const stored = new Map<string, number | null>();
+  await eventually(
+    async () => {
+      for (const service of sent)
+        if (stored.get(service) !== spanCount) stored.set(service, await storedSpans(running, service, startedMs));
+      return [...acknowledged].filter((service) => stored.get(service) !== spanCount);
+    },
+    (missing) => missing.length === 0,
+    "every acknowledged batch is stored, each span once",
+  );
+  // What was sent and not acknowledged may be there, but then whole.
+  expect([...sent].filter((service) => ![null, spanCount].includes(stored.get(service) ?? null))).toEqual([]);
+  console.info(`${options.name}: ${acknowledged.size} of ${sent.size} batches were acknowledged; each is stored once`);
+}
+
 describe("a distributed installation", () => {
   let installation: Installation;
   beforeAll(async () => {
@@ -98,41 +139,33 @@ describe("a distributed installation", () => {
   it(`counts every acknowledged span exactly once after SIGKILL of ${victims.join(", ")}, under load`, {
     timeout: full ? 1_200_000 : 240_000,
   }, async () => {
-    const { platform } = installation;
-    const running = { apiUrl: platform.apiUrl };
-    const startedMs = Date.now() - 1_000;
-    const load = new Load(platform.otlpUrl);
-    cleanups.push(() => load.end());
-    for (const victim of victims) {
-      await pause(500 + Math.random() * 1_500);
-      await killAndRestart(installation, victim);
-      // It works again, from door to stored window, before the next one is killed.
-      const before = load.acknowledged.size;
-      await eventually(
-        async () => {
-          const [mark] = [...load.acknowledged].slice(before);
-          return mark === undefined ? null : await storedSpans(running, mark, startedMs).catch(() => null);
-        },
-        (count) => count === spanCount,
-        `after SIGKILL of ${victim} an acknowledged batch is stored`,
-      );
-    }
-    await load.end();
-    const { acknowledged, sent } = load;
-    expect(acknowledged.size).toBeGreaterThan(victims.length * 10);
-    const stored = new Map<string, number | null>();
-    await eventually(
-      async () => {
-        for (const service of sent)
-          if (stored.get(service) !== spanCount) stored.set(service, await storedSpans(running, service, startedMs));
-        return [...acknowledged].filter((service) => stored.get(service) !== spanCount);
+    await disturbed(installation, {
+      name: "killed",
+      disturb: async (worksAgain) => {
+        for (const victim of victims) {
+          await pause(500 + Math.random() * 1_500);
+          await killAndRestart(installation, victim);
+          await worksAgain(`after SIGKILL of ${victim}`);
+        }
       },
-      (missing) => missing.length === 0,
-      "every acknowledged batch is stored, each span once",
-    );
-    // What was sent and not acknowledged may be there, but then whole.
-    expect([...sent].filter((service) => ![null, spanCount].includes(stored.get(service) ?? null))).toEqual([]);
-    console.info(`${acknowledged.size} of ${sent.size} batches were acknowledged; each is stored once`);
+    });
+  });
+
+  it(`loses nothing while Redis, Neo4j and PostgreSQL hang for ${awayMs / 1_000} s each, under load`, {
+    timeout: full ? 600_000 : 180_000,
+  }, async () => {
+    await disturbed(installation, {
+      name: "away",
+      disturb: async (worksAgain) => {
+        for (const name of serverNames) {
+          const server = installation.servers[name];
+          server.pause();
+          await pause(awayMs);
+          server.resume();
+          await worksAgain(`after ${name} hung`);
+        }
+      },
+    });
   });
 
   it("tells an operator on the first screen, within 15 s, which two roles are killed and which one is paused", {
