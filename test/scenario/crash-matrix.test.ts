@@ -12,6 +12,7 @@ import { allRoles, type Role } from "../../services/role.ts";
 import { type Fsync, startRestartableRedis } from "../conformance/restartable-redis.ts";
 import { eventually } from "./headwater-process.ts";
 import { sendTraces, traceBody } from "./otlp-json.ts";
+import { serversMissing } from "./servers-missing.ts";
 import { storedSpans } from "./stored-spans.ts";
 
 const spanCount = 7;
@@ -136,7 +137,9 @@ async function disturbed(
   );
 }
 
-describe("a distributed installation", () => {
+if (serversMissing !== null) console.warn(`crashes of the distributed form are not tested: ${serversMissing}`);
+
+describe.skipIf(serversMissing !== null)("a distributed installation", () => {
   let installation: Installation;
   beforeAll(async () => {
     installation = await start("always");
@@ -203,7 +206,7 @@ describe("a distributed installation", () => {
 });
 
 // Killing Redis alone leaves what it wrote to the kernel, so the second that everysec allows is the upper bound of what may be missing.
-if (full) {
+if (full && serversMissing === null) {
   it("loses at most the last second before SIGKILL of Redis with appendfsync everysec", { timeout: 400_000 }, async () => {
     const installation = await start("everysec");
     const killedAtMs: number[] = [];

@@ -11,6 +11,7 @@ import { openPostgresEventStore } from "../../store/postgres/postgres-event-stor
 import { replayDistributed } from "./distributed-replay.ts";
 import { eventually } from "./headwater-process.ts";
 import { type Replayed, replayedIn } from "./recorded-verdicts.ts";
+import { serversMissing } from "./servers-missing.ts";
 
 const fixtures = join(import.meta.dirname, "../fixture");
 const [first = "", second = ""] = readdirSync(fixtures)
@@ -58,7 +59,9 @@ async function distributed(name: string, options: { processCount: Partial<Record
   }
 }
 
-describe("a recorded lab stream gives the same bytes embedded and distributed", () => {
+if (serversMissing !== null) console.warn(`the distributed form is not tested: ${serversMissing}`);
+
+describe.skipIf(serversMissing !== null)("a recorded lab stream gives the same bytes embedded and distributed", () => {
   const forms: [string, string, Partial<Record<Role, number>>][] = [
     [first, "one process for each role", {}],
     [second, "two ingest and two detection processes", { ingest: 2, detection: 2 }],
