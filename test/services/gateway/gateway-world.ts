@@ -1,4 +1,5 @@
 /** A listening gateway on the real queue, and what it published. */
+import { afterEach } from "vitest";
 import type { Change } from "../../../contract/change.ts";
 import type { Queue } from "../../../contract/port.ts";
 import type { TelemetryBatch } from "../../../contract/telemetry.ts";
@@ -86,3 +87,16 @@ export async function gatewayWorld(options: WorldOptions = {}): Promise<GatewayW
 
 export const protobuf = { "content-type": "application/x-protobuf" };
 export const json = { "content-type": "application/json" };
+
+/** Opens gateway worlds for the tests of a file, and closes them after each. */
+export function useGatewayWorlds(): (options?: WorldOptions) => Promise<GatewayWorld> {
+  const worlds: GatewayWorld[] = [];
+  afterEach(async () => {
+    for (const world of worlds.splice(0)) await world.close();
+  });
+  return async (options) => {
+    const world = await gatewayWorld(options);
+    worlds.push(world);
+    return world;
+  };
+}

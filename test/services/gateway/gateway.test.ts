@@ -1,24 +1,15 @@
 import { request as httpRequest } from "node:http";
 import { gzipSync } from "node:zlib";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { HeadwaterError } from "../../../contract/error.ts";
 import type { Queue } from "../../../contract/port.ts";
 import { queueTopics } from "../../../contract/topic.ts";
 import { until } from "../../conformance/temporary.ts";
 import { fixedRequests, spanOf, traceRequest } from "../../native/otlp-bodies.ts";
 import { decodeOtlp, encodeOtlp } from "../../native/otlp-oracle.ts";
-import { type GatewayWorld, gatewayWorld, json, protobuf } from "./gateway-world.ts";
+import { json, protobuf, useGatewayWorlds } from "./gateway-world.ts";
 
-const worlds: GatewayWorld[] = [];
-async function open(...args: Parameters<typeof gatewayWorld>): Promise<GatewayWorld> {
-  const world = await gatewayWorld(...args);
-  worlds.push(world);
-  return world;
-}
-afterEach(async () => {
-  for (const world of worlds.splice(0)) await world.close();
-});
-
+const open = useGatewayWorlds();
 const traces = () => Uint8Array.from(encodeOtlp("traces", fixedRequests.traces));
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 

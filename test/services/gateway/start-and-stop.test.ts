@@ -1,20 +1,11 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Queue } from "../../../contract/port.ts";
 import { until } from "../../conformance/temporary.ts";
 import { fixedRequests } from "../../native/otlp-bodies.ts";
 import { encodeOtlp } from "../../native/otlp-oracle.ts";
-import { type GatewayWorld, gatewayWorld, json, protobuf } from "./gateway-world.ts";
+import { gatewayWorld, json, protobuf, useGatewayWorlds } from "./gateway-world.ts";
 
-const worlds: GatewayWorld[] = [];
-async function open(...args: Parameters<typeof gatewayWorld>): Promise<GatewayWorld> {
-  const world = await gatewayWorld(...args);
-  worlds.push(world);
-  return world;
-}
-afterEach(async () => {
-  for (const world of worlds.splice(0)) await world.close();
-});
-
+const open = useGatewayWorlds();
 const traces = () => Uint8Array.from(encodeOtlp("traces", fixedRequests.traces));
 
 describe("starting and stopping", () => {
