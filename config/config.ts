@@ -93,6 +93,26 @@ export const Config = z.strictObject({
     .prefault({}),
   /** `/livez`, `/readyz`, `/metrics` of a process that runs some roles only. */
   health: z.strictObject({ host: z.string().default("127.0.0.1"), port: Port.default(9464) }).prefault({}),
+  /** What the kernel of this host tells; a process of its own, with rights that the platform does not have. */
+  agent: z
+    .strictObject({
+      /** Whether `start` runs it: `auto` where the process may load programs into the kernel and runs all roles. */
+      enabled: z.enum(["auto", "yes", "no"]).default("auto"),
+      /** Where it sends; null = the gateway of this configuration. */
+      gateway: Url(["http:", "https:"]),
+      token: z.string().min(16).max(512).nullable().default(null),
+      /** Paths of the unified hierarchy: only what runs below is observed, and what lies below one directly is a service. */
+      cgroups: z.array(z.string().min(1).max(1_024)).max(100).default([]),
+      intervalMs: z.number().int().min(100).max(60_000).default(5_000),
+      level: z.enum(["connections", "requests", "streams", "payload"]).default("streams"),
+      /** Share of one core for the agent and its programs together. */
+      cpuBudget: z.number().min(0.001).max(64).default(0.05),
+      memoryMaxMb: z.number().int().min(64).max(65_536).default(150),
+      syscalls: z.enum(["sampled", "always", "off"]).default("sampled"),
+      /** Batches go straight to this queue instead of a gateway. */
+      queue: z.strictObject({ url: Url(["redis:", "rediss:"]) }).prefault({}),
+    })
+    .prefault({}),
 });
 export type Config = z.infer<typeof Config>;
 

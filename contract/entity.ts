@@ -47,6 +47,11 @@ export const Dependency = z.object({
 });
 export type Dependency = z.infer<typeof Dependency>;
 
+/** Id of a host that tells of itself: no service is called so, unless its namespace is `host`. */
+export function hostEntityId(host: string): string {
+  return `host/${host}`.slice(0, idLengthMax);
+}
+
 /** `caller>callee`, the id of a dependency. */
 export function dependencyId(source: string, target: string): string {
   return `${source}>${target}`;

@@ -36,6 +36,8 @@ export const errorTable = {
   STOPPING: { retriable: true, status: 503, title: "Headwater is stopping" },
   CASE_INVALID: { retriable: false, status: 400, title: "The case folder is not valid" },
   RECORDING_INVALID: { retriable: false, status: 400, title: "The recording is not valid" },
+  GATEWAY_UNAVAILABLE: { retriable: true, status: 503, title: "The gateway cannot be reached" },
+  KERNEL_UNAVAILABLE: { retriable: false, status: 503, title: "The kernel cannot be observed" },
   API_UNREACHABLE: { retriable: true, status: 503, title: "The API of a platform cannot be reached" },
   LAB_FAILED: { retriable: false, status: 500, title: "The lab could not be started" },
   DEMO_FAILED: { retriable: false, status: 500, title: "The demo did not reach a verdict" },

@@ -7,6 +7,8 @@ import { Change } from "./change.ts";
 import { MetricKind, Scope, Statistic } from "./series.ts";
 
 const Id = z.string().min(1).max(1_200);
+/** Told by the kernel, not by the program itself; absent otherwise. */
+const Source = z.literal("kernel").exactOptional();
 
 export const Interval = z.object({ fromMs: z.number().int(), toMs: z.number().int() });
 export type Interval = z.infer<typeof Interval>;
@@ -48,6 +50,7 @@ export const SnapshotSeries = z.object({
   unit: z.string(),
   atMs: z.array(z.number().int()),
   values: z.array(z.number()),
+  source: Source,
 });
 export type SnapshotSeries = z.infer<typeof SnapshotSeries>;
 
@@ -79,6 +82,8 @@ export const SnapshotOperation = z.object({
   examples: z.array(z.string()).max(5),
   /** The commonest exception of failed spans at origin, else null. */
   exception: z.string().nullable(),
+  /** From kernel histograms: they nest in nothing, so `failedAtOrigin` is what the failures of its own calls leave unexplained. */
+  source: Source,
 });
 export type SnapshotOperation = z.infer<typeof SnapshotOperation>;
 
@@ -91,6 +96,7 @@ export const SnapshotTemplate = z.object({
   normalCount: z.number().int().nonnegative(),
   abnormalCount: z.number().int().nonnegative(),
   firstSeenMs: z.number().int().nullable(),
+  source: Source,
 });
 export type SnapshotTemplate = z.infer<typeof SnapshotTemplate>;
 

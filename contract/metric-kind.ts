@@ -3,6 +3,7 @@
  * The one place where names of metrics are read; everything else hangs on the answer. Understands OpenTelemetry's semantic conventions,
  * Prometheus' naming habits and the columns of the public benchmark sets (`_cpu`, `_mem`, `_latency-90`, `_workload`, `availability`).
  */
+import { connectionMetric, hostMetric, processMetric } from "./kernel-telemetry.ts";
 import { derivedMetric, type MetricKind, type Scope, type Statistic } from "./series.ts";
 
 export interface MetricNature {
@@ -34,6 +35,36 @@ const kindWords: readonly (readonly [MetricKind, readonly string[]])[] = [
   ["traffic", ["requests", "request", "rate", "workload", "throughput", "qps", "rps", "calls", "count", "messages", "invocations"]],
 ];
 
+interface KernelNature {
+  readonly kind: MetricKind;
+  readonly scope: Scope;
+  readonly unit: string;
+  readonly floor: number;
+}
+
+/**
+ * What the agent sends, by name, where its words would say something else: a wait for the processor is no queue of requests, and a failed
+ * system call is no failed request. Units of histograms are those of their times.
+ */
+const kernelNatures: ReadonlyMap<string, KernelNature> = new Map<string, KernelNature>([
+  [connectionMetric.opened, { kind: "network", scope: "external", unit: "1/s", floor: 1 }],
+  [connectionMetric.failed, { kind: "network", scope: "external", unit: "1/s", floor: 0.1 }],
+  [connectionMetric.reset, { kind: "network", scope: "external", unit: "1/s", floor: 0.5 }],
+  [connectionMetric.retransmits, { kind: "network", scope: "external", unit: "1/s", floor: 1 }],
+  [connectionMetric.roundTrip, { kind: "network", scope: "external", unit: "s", floor: 0.001 }],
+  [connectionMetric.io, { kind: "network", scope: "external", unit: "By/s", floor: 65_536 }],
+  [processMetric.runQueueWait, { kind: "cpu", scope: "internal", unit: "1", floor: 0.02 }],
+  [processMetric.throttled, { kind: "cpu", scope: "internal", unit: "1", floor: 0.02 }],
+  [processMetric.blockDuration, { kind: "disk", scope: "internal", unit: "s", floor: 0.001 }],
+  [processMetric.threads, { kind: "runtime", scope: "internal", unit: "", floor: 1 }],
+  [processMetric.syscalls, { kind: "runtime", scope: "external", unit: "1/s", floor: 10 }],
+  [processMetric.syscallErrors, { kind: "runtime", scope: "external", unit: "1/s", floor: 0.5 }],
+  [processMetric.syscallDuration, { kind: "runtime", scope: "external", unit: "s", floor: 0.001 }],
+  [hostMetric.packets, { kind: "network", scope: "external", unit: "1/s", floor: 10 }],
+  [hostMetric.io, { kind: "network", scope: "external", unit: "By/s", floor: 65_536 }],
+  [hostMetric.dropped, { kind: "network", scope: "internal", unit: "1/s", floor: 1 }],
+]);
+
 const internalKinds: ReadonlySet<MetricKind> = new Set<MetricKind>(["cpu", "memory", "disk", "runtime", "saturation", "log"]);
 
 /** Words after which values of instances are averaged: a ratio or a duration does not add up. */
@@ -58,6 +89,9 @@ const floors: { readonly [kind in MetricKind]?: { readonly [unit: string]: numbe
 /** The nature of a series of this metric and statistic. Pure; unknown names are `other`, external, without unit and floor. */
 export function metricKind(metric: string, statistic: Statistic): MetricNature {
   const words = metricWords(metric);
+  const merge = words.some((word) => meanWords.has(word)) ? "mean" : "sum";
+  const known = kernelNatures.get(metric);
+  if (known !== undefined) return kernelNature(known, { statistic, merge });
   const kind = kindOf(metric, words, statistic);
   const unit = unitOf(words, { kind, statistic });
   return {
@@ -65,8 +99,14 @@ export function metricKind(metric: string, statistic: Statistic): MetricNature {
     scope: internalKinds.has(kind) ? "internal" : "external",
     unit,
     floor: floors[kind]?.[unit] ?? 0,
-    merge: words.some((word) => meanWords.has(word)) ? "mean" : "sum",
+    merge,
   };
+}
+
+/** The rate of a histogram of times is how often. */
+function kernelNature(known: KernelNature, of: { statistic: Statistic; merge: MetricNature["merge"] }): MetricNature {
+  if (of.statistic === "rate" && known.unit === "s") return { ...known, unit: "1/s", floor: 1, merge: of.merge };
+  return { ...known, merge: of.merge };
 }
 
 /** Words of a metric's name, in lower case: split where letters change case and at everything that is neither letter nor digit. */

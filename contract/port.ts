@@ -3,6 +3,7 @@
  * Another port needs an ADR.
  */
 import type { Dependency, Entity } from "./entity.ts";
+import type { LostGroup } from "./lost-batches.ts";
 import type {
   DurationQuery,
   DurationWindow,
@@ -199,6 +200,11 @@ export interface GraphStore {
   asOf(atMs: number): Promise<GraphView>;
   diff(fromMs: number, toMs: number): Promise<GraphDiff>;
   /**
+   * What each partition began and has not told the end of, sorted by id, partition and begin; for who has to go on with a partition whose
+   * checkpoint is lost, since nobody else can tell the ends.
+   */
+  unended(): Promise<{ partition: number; dependency: Dependency }[]>;
+  /**
    * The part of `asOf(atMs)` that can be reached from `ids` along dependencies, whichever way they point: entities by hops, then by id, at
    * most `entitiesMax`, and the dependencies among them. Ids that are not in the view are passed over.
    */
@@ -295,6 +301,8 @@ export interface ProcessStatus {
   readonly reasons: readonly string[];
   /** Partitions that it works on, by topic; empty where it works on none. */
   readonly partitions: Readonly<Record<string, readonly number[]>>;
+  /** Acknowledged batches that it found missing within the last hour, at most 100; known to who works on partition 0 of the window log. */
+  readonly lostBatches: readonly LostGroup[];
 }
 
 /** A status with the moment at which it was announced, by the clock that all processes share. */
@@ -316,12 +324,33 @@ export interface Presence {
 
 // --- ProbeSource -------------------------------------------------------------------------------------------------
 
-/**
- * Kernel events, native or recorded. Its adapters come with the agent (issue 5).
- * @public
- */
+/** What was read from the kernel at once. */
+export interface ProbeBatch {
+  /**
+   * `records`: of a ring or of an iterator, whole and in order, each behind u32 length, u32 zero and padded to a multiple of 8 bytes.
+   * `entries`: of a map, each a key and one value for each processor, one after another.
+   */
+  readonly kind: "records" | "entries";
+  /** Of the ring, the iterator's program or the map. */
+  readonly name: string;
+  /** Wall time of the reading. */
+  readonly atMs: number;
+  /** Wall time minus the kernel's monotonic time at the reading; a float64 of this size is exact within 128 ns. */
+  readonly clockOffsetNs: number;
+  /** Of an entry's key; 0 for records. */
+  readonly keyBytes: number;
+  /** Of one processor's value; 0 for records. */
+  readonly valueBytes: number;
+  /** Values of an entry, 1 where the map does not keep one for each processor; 0 for records. */
+  readonly cpus: number;
+  /** Multiple of 8 bytes, never empty for records. Valid until `next` is called again: the source reuses the memory. */
+  readonly bytes: Uint8Array;
+}
+
+/** Kernel events, native or recorded: raw bytes in the layout of `bpf/event.h`. */
 export interface ProbeSource {
-  /** Raw records in the layout of `bpf/event.h`; resolves to null when the source has ended. */
-  next(): Promise<Uint8Array | null>;
+  /** Waits for the next batch; resolves to null when the source has ended or was closed. One call at a time. */
+  next(): Promise<ProbeBatch | null>;
+  /** Ends it; a call of `next` that waits resolves to null. Idempotent. */
   close(): Promise<void>;
 }

@@ -63,7 +63,7 @@ export const Sample = z.object({
 });
 export type Sample = z.infer<typeof Sample>;
 
-/** Metric names that Headwater itself derives from spans and logs; everything else keeps the name its sender gave. */
+/** Metric names that Headwater itself derives from spans, logs and kernel histograms; everything else keeps the name its sender gave. */
 export const derivedMetric = {
   /** Server spans of an entity; attribute `operation`; seconds. */
   serverDuration: "span.server.duration",
@@ -71,6 +71,10 @@ export const derivedMetric = {
   clientDuration: "span.client.duration",
   /** Internal spans; attribute `operation`; seconds. */
   internalDuration: "span.internal.duration",
+  /** Requests that an entity answered, as the kernel saw them; attribute `operation`; seconds. */
+  kernelServerDuration: "kernel.server.duration",
+  /** Requests that an entity made, as the kernel saw them; attribute `peer` (address key); seconds. */
+  kernelClientDuration: "kernel.client.duration",
   /** Log records; attribute `severity` (ERROR, WARN, INFO, DEBUG). */
   logRecords: "log.records",
 } as const;

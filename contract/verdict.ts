@@ -32,6 +32,8 @@ export const Claim = z.object({
   weight: z.number(),
   evidence: z.array(z.string()).max(50),
   onsetMs: z.number().int().nullable(),
+  /** Everything it rests on was seen by the kernel; absent otherwise. */
+  source: z.literal("kernel").exactOptional(),
 });
 export type Claim = z.infer<typeof Claim>;
 
@@ -87,12 +89,40 @@ export const VerdictPath = z.object({
 });
 export type VerdictPath = z.infer<typeof VerdictPath>;
 
+/**
+ * What of the kernel a verdict rests on: series and operations with the windows that were looked at, and events with the batches (which are
+ * the jobs of the queue) that brought them.
+ */
+export const KernelPath = z.object({
+  /** The kernel's series, and its histograms as operations, among the evidence of the candidates. */
+  samples: z
+    .array(z.object({ id: z.string().max(1_200), fromMs: z.number().int(), toMs: z.number().int(), windows: z.number().int() }))
+    .max(100),
+  events: z
+    .array(
+      z.object({
+        entity: z.string().max(512),
+        event: z.string().max(100),
+        atMs: z.number().int(),
+        text: z.string().max(300),
+        /** Null where it was not kept. */
+        batch: z.string().max(200).nullable(),
+      }),
+    )
+    .max(100),
+  /** Samples and events beyond the bounds. */
+  left: z.number().int(),
+});
+export type KernelPath = z.infer<typeof KernelPath>;
+
 /** Lag, depth and wall times: shown, never hashed. Verdicts of older versions have no path. */
 export const Operational = z.object({
   rankedInMs: z.number(),
   gatheredInMs: z.number(),
   answeredAtMs: z.number().int(),
   path: VerdictPath.optional(),
+  /** Absent where no kernel evidence was used. */
+  kernel: KernelPath.exactOptional(),
 });
 export type Operational = z.infer<typeof Operational>;
 

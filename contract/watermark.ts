@@ -3,11 +3,18 @@
  * what lies before the lowest watermark of all live sources is complete.
  */
 import { compareCodeUnits } from "./canonical.ts";
+import type { LostBatches } from "./lost-batches.ts";
 import type { SourceProgress } from "./window.ts";
 
 const sequencesAheadMax = 4_096;
+/** Event time between two looks for gaps of sources that have fallen silent. */
+const silentLookUs = 1_000_000;
+/** Where the log does not say which gateway numbers a source: it was written by an older version, or for another partition. */
+const unknownGateway = "unknown";
 
 interface SourceState {
+  /** The gateway that numbers it, where the log says so. */
+  gateway: string;
   /** The sequence that the watermark waits for. */
   next: number;
   /** Newest event time over contiguous sequences, µs; null until the first one has come. */
@@ -19,8 +26,9 @@ interface SourceState {
   ahead: Map<number, number>;
 }
 
-/** `[source, next, watermarkUs, newestUs, firstUs, ahead]`, sorted by source. */
-type StoredSources = readonly (readonly [string, number, number | null, number, number, readonly (readonly [number, number])[]])[];
+/** `[source, next, watermarkUs, newestUs, firstUs, ahead, gateway]`, sorted by source; the gateway only beside batches beyond a gap. */
+type StoredSource = readonly [string, number, number | null, number, number, readonly (readonly [number, number])[], string?];
+type StoredSources = readonly StoredSource[];
 
 /** The checkpoint's form; the bare list is that of checkpoints without times of receipt. */
 export type WatermarkState = { readonly newestReceivedMs: number; readonly sources: StoredSources } | StoredSources;
@@ -30,18 +38,24 @@ interface WatermarkOptions {
   readonly silentMs: number;
   /** Sources remembered at most; beyond, the one silent for longest is forgotten. */
   readonly sourcesMax: number;
-  /** `gap`: missing sequences were given up; `source`: a source was forgotten. */
-  readonly onCounted: (what: "gap" | "source") => void;
+  /** `gap`: so many sequences were given up; `source`: a source was forgotten. */
+  readonly onCounted: (what: "gap" | "source", count: number) => void;
+  /** Keeps account of what was given up; it is no part of the watermarks' own checkpoint. */
+  readonly lost?: LostBatches;
 }
 
 /**
  * Watermarks of the sources of one partition; a pure function of the progress it was told, in the order it was told.
- * A gap in a source's sequences holds its watermark until the source is `silentMs` ahead of it, or 4,096 batches; then it is given up and
- * counted, so that one lost batch never stops the flow.
+ * A gap in a source's sequences holds its watermark until the source is `silentMs` ahead of it, or 4,096 batches, or has fallen silent; then
+ * it is given up and counted, so that one lost batch never stops the flow.
  */
 export class SourceWatermarks {
   readonly #options: WatermarkOptions;
   readonly #sources = new Map<string, SourceState>();
+  /** Sources that have batches beyond a gap. */
+  readonly #gapped = new Set<string>();
+  /** Newest event time when gaps of silent sources were looked for last, µs. */
+  #lookedUs = Number.NEGATIVE_INFINITY;
   #newestUs: number | null = null;
   /** When the batch came that made the newest event time; 0 before the first. */
   #newestReceivedMs = 0;
@@ -69,24 +83,16 @@ export class SourceWatermarks {
       this.#newestReceivedMs = receivedAtMs;
     }
     this.#firstUs = Math.min(this.#firstUs ?? atUs, atUs);
-    let state = this.#sources.get(source);
-    if (state === undefined) {
-      // Sequences count from 0; a source that is far along when first seen was forgotten here, so waiting for 0 would be in vain.
-      const next = sequence <= sequencesAheadMax ? 0 : sequence;
-      state = { next, watermarkUs: null, newestUs: atUs, firstUs: atUs, ahead: new Map() };
-      this.#sources.set(source, state);
-      if (this.#sources.size > this.#options.sourcesMax) this.#forgetOldest(source);
+    this.#options.lost?.observe(receivedAtMs);
+    const state = this.#stateOf(progress, atUs);
+    if (sequence < state.next) this.#takeLate(state, progress, atUs);
+    else {
+      state.newestUs = Math.max(state.newestUs, atUs);
+      state.ahead.set(sequence, Math.max(atUs, state.ahead.get(sequence) ?? atUs));
+      this.#advance(state);
+      this.#giveUpGaps(source, state);
     }
-    if (sequence < state.next) {
-      // A batch that came twice is never newer than all that was seen; one that is, comes from a source that counts anew.
-      if (atUs <= state.newestUs) return;
-      state.next = sequence;
-      state.ahead.clear();
-    }
-    state.newestUs = Math.max(state.newestUs, atUs);
-    state.ahead.set(sequence, Math.max(atUs, state.ahead.get(sequence) ?? atUs));
-    this.#advance(state);
-    this.#giveUpGaps(state);
+    this.#giveUpSilent();
   }
 
   /**
@@ -108,16 +114,19 @@ export class SourceWatermarks {
   toJSON(): WatermarkState {
     const sources = [...this.#sources]
       .sort(([left], [right]) => compareCodeUnits(left, right))
-      .map(
-        ([source, { next, watermarkUs, newestUs, firstUs, ahead }]) => [source, next, watermarkUs, newestUs, firstUs, [...ahead]] as const,
-      );
+      .map(([source, { gateway, next, watermarkUs, newestUs, firstUs, ahead }]): StoredSource => {
+        const stored = [source, next, watermarkUs, newestUs, firstUs, [...ahead]] as const;
+        return ahead.size === 0 || gateway === unknownGateway ? stored : [...stored, gateway];
+      });
     return { newestReceivedMs: this.#newestReceivedMs, sources };
   }
 
   static fromJSON(state: WatermarkState, options: WatermarkOptions): SourceWatermarks {
     const watermarks = new SourceWatermarks(options);
-    for (const [source, next, watermarkUs, newestUs, firstUs, ahead] of "sources" in state ? state.sources : state) {
-      watermarks.#sources.set(source, { next, watermarkUs, newestUs, firstUs, ahead: new Map(ahead) });
+    for (const [source, next, watermarkUs, newestUs, firstUs, ahead, gateway] of "sources" in state ? state.sources : state) {
+      const times = { watermarkUs, newestUs, firstUs };
+      watermarks.#sources.set(source, { gateway: gateway ?? unknownGateway, next, ...times, ahead: new Map(ahead) });
+      if (ahead.length > 0) watermarks.#gapped.add(source);
       watermarks.#newestUs = Math.max(watermarks.#newestUs ?? newestUs, newestUs);
       watermarks.#firstUs = Math.min(watermarks.#firstUs ?? firstUs, firstUs);
     }
@@ -131,6 +140,34 @@ export class SourceWatermarks {
     return this.#newestUs + Math.max(0, receivedAtMs - this.#newestReceivedMs) * 1_000;
   }
 
+  #stateOf({ source, sequence, gateway }: SourceProgress, atUs: number): SourceState {
+    const known = this.#sources.get(source);
+    if (known !== undefined) {
+      if (gateway !== undefined) known.gateway = gateway;
+      return known;
+    }
+    // Sequences count from 0; a source that is far along when first seen was forgotten here, so waiting for 0 would be in vain.
+    const next = sequence <= sequencesAheadMax ? 0 : sequence;
+    const state = { gateway: gateway ?? unknownGateway, next, watermarkUs: null, newestUs: atUs, firstUs: atUs, ahead: new Map() };
+    this.#sources.set(source, state);
+    if (this.#sources.size > this.#options.sourcesMax) this.#forgetOldest(source);
+    return state;
+  }
+
+  /** A batch that came twice, or that was given up, or whose number was used for one before that nobody acknowledged. */
+  #takeLate(state: SourceState, { source, sequence }: SourceProgress, atUs: number): void {
+    this.#options.lost?.arrived(source, sequence);
+    // A batch that came twice is never newer than all that was seen.
+    if (atUs <= state.newestUs) return;
+    state.newestUs = atUs;
+    // One that is both newer than all and far behind all comes from a source that counts anew.
+    if (state.next - sequence > sequencesAheadMax) {
+      state.next = sequence + 1;
+      state.ahead.clear();
+    }
+    if (state.ahead.size === 0) state.watermarkUs = Math.max(state.watermarkUs ?? atUs, atUs);
+  }
+
   #advance(state: SourceState): void {
     for (;;) {
       const atUs = state.ahead.get(state.next);
@@ -141,13 +178,35 @@ export class SourceWatermarks {
     }
   }
 
-  #giveUpGaps(state: SourceState): void {
+  #giveUpGaps(source: string, state: SourceState): void {
     while (state.ahead.size > 0) {
       const behindUs = state.newestUs - (state.watermarkUs ?? state.firstUs);
-      if (behindUs <= this.#options.silentMs * 1_000 && state.ahead.size <= sequencesAheadMax) return;
-      state.next = Math.min(...state.ahead.keys());
-      this.#options.onCounted("gap");
-      this.#advance(state);
+      if (behindUs <= this.#options.silentMs * 1_000 && state.ahead.size <= sequencesAheadMax) break;
+      this.#giveUpGap(source, state);
+    }
+    if (state.ahead.size > 0) this.#gapped.add(source);
+    else this.#gapped.delete(source);
+  }
+
+  #giveUpGap(source: string, state: SourceState): void {
+    const [from, next] = [state.next, Math.min(...state.ahead.keys())];
+    this.#options.onCounted("gap", next - from);
+    const place = state.watermarkUs === null ? "first" : "between";
+    this.#options.lost?.givenUp({ source, gateway: state.gateway, from, to: next - 1, place });
+    state.next = next;
+    this.#advance(state);
+  }
+
+  /** A source that has fallen silent holds nothing back, so its gaps change no watermark; but what is missing is to be known. */
+  #giveUpSilent(): void {
+    if (this.#gapped.size === 0 || this.#newestUs === null || this.#newestUs - this.#lookedUs < silentLookUs) return;
+    this.#lookedUs = this.#newestUs;
+    const liveSinceUs = this.#newestUs - this.#options.silentMs * 1_000;
+    for (const source of this.#gapped) {
+      const state = this.#sources.get(source);
+      if (state === undefined || state.newestUs >= liveSinceUs) continue;
+      while (state.ahead.size > 0) this.#giveUpGap(source, state);
+      this.#gapped.delete(source);
     }
   }
 
@@ -160,7 +219,11 @@ export class SourceWatermarks {
       oldest = source;
       oldestUs = newestUs;
     }
-    if (oldest !== null) this.#sources.delete(oldest);
-    this.#options.onCounted("source");
+    if (oldest !== null) {
+      this.#sources.delete(oldest);
+      this.#gapped.delete(oldest);
+      this.#options.lost?.sourceForgotten(oldest);
+    }
+    this.#options.onCounted("source", 1);
   }
 }

@@ -24,7 +24,7 @@ const PartialKey = z.object({
   windowStartMs: z.number().int(),
 });
 
-/** Durations of spans that ended in the window. */
+/** Durations of spans that ended in the window, or of requests as a kernel histogram has them (minimum and maximum by its buckets then). */
 export const DurationPartial = PartialKey.extend({
   kind: z.literal("duration"),
   count: Count,
@@ -101,6 +101,8 @@ export const KeptSpan = z.object({
   exception: z.string().max(512).nullable(),
   windowStartMs: z.number().int(),
   keptBecause: z.enum(["slow", "failed", "sampled"]),
+  /** Seen by the kernel, not told by the program; absent otherwise. */
+  source: z.literal("kernel").exactOptional(),
 });
 export type KeptSpan = z.infer<typeof KeptSpan>;
 
@@ -126,6 +128,8 @@ export const KeptLine = z.object({
   traceId: TraceId.nullable(),
   spanId: SpanId.nullable(),
   windowStartMs: z.number().int(),
+  /** The batch that brought a kernel event; absent for other lines. Never part of a snapshot: how items fell into batches is chance. */
+  batch: z.string().max(200).exactOptional(),
 });
 export type KeptLine = z.infer<typeof KeptLine>;
 
@@ -139,18 +143,22 @@ export const EntityObservation = z.object({
   host: z.string().max(512).nullable(),
   zone: z.string().max(512).nullable(),
   atMs: z.number().int(),
+  /** A resource that names a host and no service; absent for everything else. */
+  type: z.literal("host").exactOptional(),
 });
 export type EntityObservation = z.infer<typeof EntityObservation>;
 
 /**
  * How far a source has come, in event time: `atUs` is the newest event time of its batch `sequence`, 0 for a batch in which nothing could be
  * used; `receivedAtMs` is when the gateway had it. Readers move a source's watermark over contiguous sequences only.
+ * `gateway` is in partition 0 of the window log alone, whose reader keeps account of what is missing (`lost-batches.ts`).
  */
 export const SourceProgress = z.object({
   source: z.string().max(64),
   sequence: z.number().int().nonnegative(),
   atUs: z.number().int(),
   receivedAtMs: z.number().int(),
+  gateway: z.string().max(64).optional(),
 });
 export type SourceProgress = z.infer<typeof SourceProgress>;
 
@@ -177,6 +185,8 @@ export const HalfDependency = z.object({
   peer: z.string().max(512).nullable(),
   protocol: z.string().max(64),
   atMs: z.number().int(),
+  /** Absent when a span of the program itself told. */
+  learnedFrom: z.literal("kernel").exactOptional(),
 });
 export type HalfDependency = z.infer<typeof HalfDependency>;
 

@@ -23,6 +23,8 @@ export interface Judgement {
   /** The most telling change of an entity or dependency. */
   changeOf(id: string): WeighedChange | undefined;
   saturationOf(entity: string): number;
+  /** Who told all of this evidence, where that is the kernel. */
+  sourceOf(evidence: readonly string[]): "kernel" | undefined;
 }
 
 /** A change just before makes its entity's own deviation this much more telling, at most. */
@@ -108,7 +110,7 @@ function ownerCandidate(
   const change = judgement.changeOf(owner.id) ?? null;
   const onset = onsetOf(contributions, key, judgement);
   const weightOf = claimWeights(contributions, weighed);
-  const claims = claimsFor(contributions, weightOf);
+  const claims = claimsFor(contributions, { weightOf, sourceOf: judgement.sourceOf });
   if (change !== null && context.score > 0) claims.push(changeClaim(change, context.score));
   if (contributions.length > 0) claims.push(...counterClaims(owner, judgement, { weighed, onset, firstOnset: context.firstOnset }));
   return {

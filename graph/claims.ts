@@ -15,6 +15,7 @@ export function claimOf(options: {
   weight: number;
   evidence: readonly string[];
   onsetMs: number | null;
+  source?: Claim["source"];
 }): Claim {
   return {
     text: options.text.length > textMax ? `${options.text.slice(0, textMax - 1)}…` : options.text,
@@ -22,14 +23,19 @@ export function claimOf(options: {
     weight: roundScore(options.weight),
     evidence: [...new Set(options.evidence)].slice(0, evidenceMax),
     onsetMs: options.onsetMs,
+    ...(options.source === undefined ? {} : { source: options.source }),
   };
 }
 
 /** Claims for a candidate, the one that moved its score most first. */
-export function claimsFor(contributions: readonly Contribution[], weightOf: (contribution: Contribution) => number): Claim[] {
-  return contributions.map((item) =>
-    claimOf({ text: item.text, stance: "for", weight: weightOf(item), evidence: item.evidence, onsetMs: item.onsetMs }),
-  );
+export function claimsFor(
+  contributions: readonly Contribution[],
+  of: { weightOf: (contribution: Contribution) => number; sourceOf: (evidence: readonly string[]) => Claim["source"] },
+): Claim[] {
+  return contributions.map((item) => {
+    const { text, evidence, onsetMs } = item;
+    return claimOf({ text, stance: "for", weight: of.weightOf(item), evidence, onsetMs, source: of.sourceOf(evidence) });
+  });
 }
 
 /** Sorted by weight, then text, and cut to what a candidate may carry; those against always stay. */

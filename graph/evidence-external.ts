@@ -163,11 +163,13 @@ function errorShift(all: readonly Measured[]): Shift | null {
   return shiftOf(wholeOf(ratios.length > 0 ? ratios : errors), () => 1);
 }
 
+const otherDurations: ReadonlySet<string> = new Set([
+  ...[derivedMetric.clientDuration, derivedMetric.internalDuration, derivedMetric.kernelClientDuration],
+]);
+
 /** Series of answers, not of calls: an entity's client durations are its callees' affair; those of a dependency are its own. */
 function ofServing(all: readonly Measured[]): readonly Measured[] {
-  const serving = all.filter(
-    ({ series }) => series.metric !== derivedMetric.clientDuration && series.metric !== derivedMetric.internalDuration,
-  );
+  const serving = all.filter(({ series }) => !otherDurations.has(series.metric));
   return serving.length > 0 ? serving : all.filter(({ measuredAt, series }) => measuredAt === "owner" && series.attributes === "");
 }
 

@@ -2,7 +2,7 @@
 import type { SnapshotEntity } from "../contract/evidence.ts";
 import { amountOf, type Contribution } from "./contribution.ts";
 import type { Neighbourhood } from "./neighbourhood.ts";
-import { sumSorted } from "./robust-statistics.ts";
+import { median, sumSorted } from "./robust-statistics.ts";
 
 /** A host with fewer entities has nothing in common to explain. */
 const membersMin = 2;
@@ -33,7 +33,9 @@ export function hostContributions(neighbourhood: Neighbourhood, evidence: Readon
     const outsideShare = outside === 0 ? 0 : (deviating - hit.length) / outside;
     if (hit.length < membersMin || hit.length / inside.length < insideMin || outsideShare > outsideMax) return [];
     return (["internal", "latency"] as const).flatMap((channel): Contribution[] => {
-      const amount = sumSorted(hit.map((entity) => amountOf(own(entity), channel)));
+      const amounts = inside.map((entity) => amountOf(own(entity), channel));
+      // Where nothing runs elsewhere, one entity in trouble and those it drags along look like a host in trouble, but for the share of each.
+      const amount = outside === 0 ? hit.length * median(amounts) : sumSorted(hit.map((entity) => amountOf(own(entity), channel)));
       if (amount === 0) return [];
       const evidenceIds = hit.flatMap((entity) =>
         own(entity)

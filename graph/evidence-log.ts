@@ -1,6 +1,7 @@
 /** Log templates per request served, never their volume: less traffic is no news. Channel `logs`. */
 import type { EvidenceSnapshot, SnapshotTemplate } from "../contract/evidence.ts";
 import type { Contribution } from "./contribution.ts";
+import { isProcessEnd } from "./evidence-process.ts";
 import type { Neighbourhood } from "./neighbourhood.ts";
 import { saturate, sumSorted } from "./robust-statistics.ts";
 import { numberText } from "./wording.ts";
@@ -33,6 +34,7 @@ export function logContributions(snapshot: EvidenceSnapshot, neighbourhood: Neig
   };
   const lists = new Map<string, SnapshotTemplate[]>();
   for (const template of snapshot.templates) {
+    if (isProcessEnd(template)) continue;
     const entity = neighbourhood.fold(template.entity);
     const list = lists.get(entity);
     if (list === undefined) lists.set(entity, [template]);

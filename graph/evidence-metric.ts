@@ -1,4 +1,5 @@
 /** Evidence from series that speak for their entity alone: internal quantities, and load that no caller explains. */
+import { processMetric } from "../contract/kernel-telemetry.ts";
 import type { MetricKind } from "../contract/series.ts";
 import type { FaultKind } from "../contract/verdict.ts";
 import type { Contribution } from "./contribution.ts";
@@ -46,11 +47,13 @@ export function internalContributions(view: MetricView): Contribution[] {
 
 /** Log volume follows traffic, whatever its scope is called; it is judged per request elsewhere. */
 function isInternal(series: Measured["series"]): boolean {
+  // Waiting for a processor speaks of whoever takes it: see evidence-kernel.ts.
+  if (series.metric === processMetric.runQueueWait) return false;
   return series.scope === "internal" && series.kind !== "other" && series.kind !== "log";
 }
 
 /** What more traffic alone explains is not the entity's own. */
-function internalStrength({ deviation }: Measured, growth: number): number {
+export function internalStrength({ deviation }: Measured, growth: number): number {
   const strength = strengthOf(deviation.z);
   if (deviation.z < 0) return strength * fallingShare;
   if (growth <= 1 || deviation.before <= 0) return strength;
@@ -58,7 +61,7 @@ function internalStrength({ deviation }: Measured, growth: number): number {
 }
 
 /** By how much an entity's own traffic grew, at least 1. */
-function trafficGrowth(all: readonly Measured[]): number {
+export function trafficGrowth(all: readonly Measured[]): number {
   const ratios = firstHand(all.filter(({ series }) => series.kind === "traffic" && series.attributes === ""))
     .filter(({ deviation }) => deviation.before > 0 && deviation.z > 0)
     .map(({ deviation }) => deviation.after / deviation.before);

@@ -4,7 +4,7 @@ import type { EvidenceSnapshot } from "../contract/evidence.ts";
 import type { Contribution } from "./contribution.ts";
 import type { Split } from "./deviation.ts";
 import type { Neighbourhood } from "./neighbourhood.ts";
-import { type Silence, silencesOf } from "./silence.ts";
+import { type Silence, silencesOf, speaksOfLife } from "./silence.ts";
 import { type SpanView, totalOf } from "./span-view.ts";
 import { seriesText } from "./wording.ts";
 
@@ -26,7 +26,7 @@ export function silenceViewOf(
   const owned = snapshot.series.filter((series) => neighbourhood.edgeOf(series.entity) === null);
   const totals = new Map<string, number>();
   for (const series of owned) {
-    if (series.scope !== "internal" || series.kind === "log" || series.atMs.length === 0) continue;
+    if (!speaksOfLife(series) || series.atMs.length === 0) continue;
     const owner = neighbourhood.fold(series.entity);
     totals.set(owner, (totals.get(owner) ?? 0) + 1);
   }

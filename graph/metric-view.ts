@@ -1,5 +1,6 @@
 /** Every series' deviation, once, grouped by the folded entity or dependency it belongs to. */
 import type { EvidenceSnapshot, SnapshotSeries } from "../contract/evidence.ts";
+import { restsAtZero } from "../contract/kernel-telemetry.ts";
 import type { MetricKind } from "../contract/series.ts";
 import { type Deviation, deviationOf, type Split, splitOf } from "./deviation.ts";
 import type { Neighbourhood } from "./neighbourhood.ts";
@@ -67,7 +68,7 @@ export function metricViewOf(snapshot: EvidenceSnapshot, neighbourhood: Neighbou
           windowMs: snapshot.windowMs,
           requestsPerSecond: rates.get(rateKey(series)) ?? rates.get(series.entity) ?? null,
         }),
-      zeroAtRest: zeroAtRest.has(series.kind) ? "yes" : "no",
+      zeroAtRest: zeroAtRest.has(series.kind) || restsAtZero(series.metric) ? "yes" : "no",
     });
     if (deviation === null) continue;
     const map = edge === null ? entities : edges;

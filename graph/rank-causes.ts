@@ -20,9 +20,11 @@ import { eventContributions } from "./evidence-event.ts";
 import { externalContributions } from "./evidence-external.ts";
 import { gapContributions } from "./evidence-gap.ts";
 import { hostContributions } from "./evidence-host.ts";
+import { connectionContributions, kernelSourceOf, syscallContributions, waitContributions } from "./evidence-kernel.ts";
 import { logContributions } from "./evidence-log.ts";
 import { internalContributions, loadContributions, saturationOf } from "./evidence-metric.ts";
 import { ownTimeContributions } from "./evidence-own-time.ts";
+import { processContributions } from "./evidence-process.ts";
 import { silenceViewOf } from "./evidence-silence.ts";
 import { unresolvedContributions } from "./evidence-unresolved.ts";
 import { failsMore, metricViewOf } from "./metric-view.ts";
@@ -101,6 +103,10 @@ function judge(snapshot: EvidenceSnapshot): Judgement {
     ...loadContributions(metrics, neighbourhood),
     ...logContributions(snapshot, neighbourhood),
     ...eventContributions(snapshot, neighbourhood),
+    ...waitContributions(metrics, neighbourhood),
+    ...connectionContributions(metrics, neighbourhood),
+    ...syscallContributions(metrics),
+    ...processContributions(snapshot, neighbourhood),
   ];
   const evidence = byCandidate([...contributions, ...hostContributions(neighbourhood, byCandidate(contributions))]);
   const scale = scaleOf(snapshot, { neighbourhood, spans, metrics });
@@ -110,5 +116,6 @@ function judge(snapshot: EvidenceSnapshot): Judgement {
     damage: damageOf(snapshot, { neighbourhood, spans, metrics, scale }),
     relevanceOf: relevanceOf(snapshot, neighbourhood),
   });
-  return { neighbourhood, metrics, spans, evidence, weighed, changes, changeOf, saturationOf: saturation };
+  const sourceOf = kernelSourceOf(snapshot);
+  return { neighbourhood, metrics, spans, evidence, weighed, changes, changeOf, saturationOf: saturation, sourceOf };
 }

@@ -79,7 +79,8 @@ function absoluteFloor(series: SnapshotSeries, options: { location: number; wind
     // Counting noise: n events stray by the square root of n, and one event alone is never a deviation.
     return Math.sqrt(Math.max(Math.abs(options.location) * seconds, 1)) / seconds;
   }
-  if (series.kind === "latency") return latencyFloorSeconds / (secondsPer(series.unit) ?? 1);
+  const isTime = series.kind === "latency" || (series.source === "kernel" && secondsPer(series.unit) !== null);
+  if (isTime) return latencyFloorSeconds / (secondsPer(series.unit) ?? 1);
   if (series.unit.startsWith("{") || series.kind === "saturation") return itemFloor;
   if (series.unit === "1") return ratioFloor;
   return 1e-9;

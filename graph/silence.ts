@@ -1,4 +1,5 @@
 /** Silence as a signal: series that only a running process sends have stopped while those of others go on. */
+
 import type { SnapshotSeries } from "../contract/evidence.ts";
 import type { Split } from "./deviation.ts";
 import { referenceOf } from "./deviation.ts";
@@ -18,9 +19,14 @@ export interface Silence {
   readonly sinceMs: number;
 }
 
+/** Whether a series comes as long as its process is there: internal, and of the kernel's no count of what may well not happen. */
+export function speaksOfLife({ scope, kind, source, statistic }: SnapshotSeries): boolean {
+  return scope === "internal" && kind !== "log" && (source === undefined || statistic === "value");
+}
+
 /** Internal series that stopped. The newest sample that other entities have of the same quantity says what could be there. */
 export function silencesOf(all: readonly SnapshotSeries[], split: Split): Silence[] {
-  const internal = all.filter((series) => series.scope === "internal" && series.kind !== "log");
+  const internal = all.filter(speaksOfLife);
   const lastAt = new Map<string, number[]>();
   for (const series of internal) {
     const last = lastWithin(series, split.fault.toMs);

@@ -71,16 +71,27 @@ const keptKeys: ReadonlySet<string> = new Set([
   "quantile",
 ]);
 
+/** What besides those tells the agent's series apart. */
+const keptKernelKeys: ReadonlySet<string> = new Set(["syscall", "reason"]);
+
 /** The attributes of the bound on series: everything that found no place of its own. */
 export const otherAttributes = "other=true";
 
 /** Kept attributes as `key=value,key=value`, sorted by key, at most 512 characters. */
-export function seriesAttributes(attributes: OtlpAttributes): string {
+export function seriesAttributes(attributes: OtlpAttributes, of: "any" | "kernel" = "any"): string {
+  const isKept = (key: string): boolean => keptKeys.has(key) || (of === "kernel" && keptKernelKeys.has(key));
   const kept: [string, string][] = [];
-  for (const [key, value] of attributes) if (keptKeys.has(key) && value !== "") kept.push([key, value]);
+  for (const [key, value] of attributes) if (isKept(key) && value !== "") kept.push([key, value]);
   if (kept.length === 0) return "";
   kept.sort(([left], [right]) => compareCodeUnits(left, right));
   return boundedText(kept.map(([key, value]) => `${key}=${attributeText(value, attributesLengthMax)}`).join(","), attributesLengthMax);
+}
+
+/** A list with one more `key=value`, which must be no longer than a list may be and sort after those that are there. */
+export function withAttribute(list: string, added: string): string {
+  if (list === "") return added;
+  const room = attributesLengthMax - added.length - 1;
+  return `${boundedText(list, room)},${added}`;
 }
 
 /** A value that can stand in a list of attributes: one line, without commas, at most `lengthMax` characters. */

@@ -1,5 +1,6 @@
 /** Many reductions to the content of one entry per partition, exactly and whatever their order. */
 import { compareCodeUnits, partitionCount, partitionOf, sortedBy } from "../contract/canonical.ts";
+import { lostBatchesPartition } from "../contract/lost-batches.ts";
 import type { DependencyEntry, KeptSpan, Partial, SourceProgress, WindowEntry } from "../contract/window.ts";
 import { compareNumbers, firstDifference } from "./exact.ts";
 import { sortedBuckets } from "./histogram.ts";
@@ -58,7 +59,13 @@ export function mergeReductions(reductions: readonly Reduction[], options: Reduc
   }
   boundEntities(entities, options, bounds);
   const progress = progressOf(reductions);
-  const windows = Array.from({ length: partitionCount }, (): WindowEntry => ({ progress, partials: [], spans: [], shapes: [], lines: [] }));
+  const windows = Array.from(
+    { length: partitionCount },
+    (_, partition): WindowEntry => ({
+      progress: partition === lostBatchesPartition ? namedProgress(progress, reductions) : progress,
+      ...{ partials: [], spans: [], shapes: [], lines: [] },
+    }),
+  );
   const dependencies = halves.map((list): DependencyEntry => ({ progress, halves: boundHalves(list, options, bounds), observations: [] }));
   for (const [entity, part] of sortedBy(entities, ([key]) => key)) {
     const partition = partitionOf(entity);
@@ -76,6 +83,12 @@ function progressOf(reductions: readonly Reduction[]): SourceProgress[] {
   return reductions
     .map(({ source, sequence, newestAtUs, receivedAtMs }) => ({ source, sequence, atUs: newestAtUs, receivedAtMs }))
     .sort((left, right) => firstDifference(compareCodeUnits(left.source, right.source), compareNumbers(left.sequence, right.sequence)));
+}
+
+/** With the gateways that number the sources. */
+function namedProgress(progress: readonly SourceProgress[], reductions: readonly Reduction[]): SourceProgress[] {
+  const gateways = new Map(reductions.map(({ source, gateway }) => [source, gateway]));
+  return progress.map((row) => ({ ...row, gateway: gateways.get(row.source) }));
 }
 
 function addEntityPart(entities: Map<string, EntityPart>, entity: string, part: EntityPart, options: ReduceOptions): void {

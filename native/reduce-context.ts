@@ -57,7 +57,7 @@ export class ReduceContext {
   /** The entity of the current resource, or null after counting `items` rejects. */
   entityOr(items: number): string | null {
     if (this.#resource !== null) return this.#resource.entity;
-    this.reject("no-entity", () => "the resource has neither service.name nor job", items);
+    this.reject("no-entity", () => "the resource has neither service.name nor job nor host.name", items);
     return null;
   }
 
@@ -80,13 +80,13 @@ export class ReduceContext {
     return Math.floor(us / (windowMs * 1_000)) * windowMs;
   }
 
-  /** Takes an item with an accepted time: its entity's part in its window. */
-  windowAt(us: number): WindowPart {
+  /** Takes an item with an accepted time: its entity's part in its window, which may be that of a moment (`windowUs`) before. */
+  windowAt(us: number, windowUs = us): WindowPart {
     this.reduction.itemCount += 1;
     if (us > this.reduction.newestAtUs) this.reduction.newestAtUs = us;
     if (us > this.#resourceNewestUs) this.#resourceNewestUs = us;
     const { windows } = this.#entityPart();
-    const startMs = this.windowStartMs(us);
+    const startMs = this.windowStartMs(windowUs);
     let window = windows.get(startMs);
     if (window === undefined) {
       window = emptyWindowPart();

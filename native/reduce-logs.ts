@@ -1,11 +1,13 @@
 /** Log records to counts, shapes and kept lines. */
 import { hash32 } from "../contract/canonical.ts";
+import { kernelEvent, kernelEventText, kernelSourceAttribute } from "../contract/kernel-telemetry.ts";
 import { derivedMetric } from "../contract/series.ts";
 import type { KeptLine } from "../contract/window.ts";
 import { fixedPoint } from "./exact.ts";
 import { lineMessage, lineShape } from "./line-shape.ts";
 import type { OtlpLogRecord } from "./otlp-model.ts";
 import type { ReduceContext } from "./reduce-context.ts";
+import { endedInOrder, isKernelScope } from "./reduce-kernel.ts";
 import { addShape } from "./reduction.ts";
 import { shortenedText } from "./text.ts";
 
@@ -19,8 +21,8 @@ export function reduceLogRecord(context: ReduceContext, record: OtlpLogRecord): 
   const entity = context.entityOr(1);
   if (entity === null) return;
   const what = () => `log record "${record.body.slice(0, 80)}" of ${context.entityName}`;
-  const severity = severityOf(record);
-  if (severity === null) {
+  const told = severityOf(record);
+  if (told === null) {
     context.reject("unknown-enum", () => `${what()} has the severity number ${record.severityNumber}`);
     return;
   }
@@ -32,14 +34,22 @@ export function reduceLogRecord(context: ReduceContext, record: OtlpLogRecord): 
   if (!context.timeAccepted(at, what)) return;
   const window = context.windowAt(at.us);
   const windowStartMs = context.windowStartMs(at.us);
-  context.add(window, { kind: "count", metric: derivedMetric.logRecords, attributes: `severity=${severity}`, count: 1, sum: one });
-  const body = bodyOf(record);
+  const event = isKernelScope(context.scope) ? (record.attributes.get("event.name") ?? "") : "";
+  const severity = event === kernelEvent.exit && endedInOrder(record.attributes) ? "INFO" : told;
+  const attributes = `severity=${severity}${event === "" ? "" : `,${kernelSourceAttribute}`}`;
+  context.add(window, { kind: "count", metric: derivedMetric.logRecords, attributes, count: 1, sum: one });
+  const body = event === "" ? bodyOf(record) : kernelEventText(event, bodyOf(record));
   const { shape, text } = lineShape(body);
   addShape(window.shapes, { entity, shape, severity, text, windowStartMs, count: 1 });
   const traceId = idOrNull(record.traceId);
-  if (severity !== "ERROR" && hash32(traceId ?? `${at.us} ${body}`) % context.options.lineSampleOneIn !== 0) return;
+  const isKept = severity === "ERROR" || (event !== "" && severity === "WARN");
+  if (!isKept && hash32(traceId ?? `${at.us} ${body}`) % context.options.lineSampleOneIn !== 0) return;
   const spanId = idOrNull(record.spanId);
-  const line: KeptLine = { entity, atUs: at.us, severity, body: shortenedText(body, bodyLengthMax), shape, traceId, spanId, windowStartMs };
+  const batch = event === "" ? {} : { batch: context.reduction.batchId };
+  const line: KeptLine = {
+    ...{ entity, atUs: at.us, severity, body: shortenedText(body, bodyLengthMax), shape, traceId, spanId, windowStartMs },
+    ...batch,
+  };
   (severity === "ERROR" ? window.errorLines : window.sampledLines).push(line);
 }
 

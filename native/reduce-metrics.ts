@@ -4,6 +4,15 @@ import { seriesAttributes } from "./attribute-keys.ts";
 import { fixedPoint } from "./exact.ts";
 import type { OtlpAttributes, OtlpDistributionPoint, OtlpMetric, OtlpNumberPoint, OtlpTime } from "./otlp-model.ts";
 import type { ReduceContext } from "./reduce-context.ts";
+import {
+  addKernelRequests,
+  isKernelScope,
+  isKernelTime,
+  isRequestDuration,
+  kernelAttributes,
+  kernelPointUs,
+  kernelTimeBuckets,
+} from "./reduce-kernel.ts";
 import type { WindowPart } from "./reduction.ts";
 import { attributesText } from "./resource.ts";
 import { boundedText, hash64Hex, singleLine } from "./text.ts";
@@ -36,7 +45,7 @@ export function reduceMetric(context: ReduceContext, metric: OtlpMetric): void {
     context.reject(reason, () => `${what()} has the aggregation temporality ${metric.temporality}`, points);
     return;
   }
-  const view: MetricView = { metric, name, what, context };
+  const view: MetricView = { metric, name, what, context, kernel: isKernelScope(context.scope) };
   for (const point of metric.numbers) reduceNumber(view, point);
   for (const point of metric.distributions) {
     if (metric.type === "summary") reduceSummary(view, point);
@@ -49,6 +58,16 @@ interface MetricView {
   readonly metric: OtlpMetric;
   readonly name: string;
   readonly what: () => string;
+  /** Sent by the agent. */
+  readonly kernel: boolean;
+}
+
+function attributesOf({ kernel, name }: MetricView, attributes: OtlpAttributes): string {
+  return kernel ? kernelAttributes(name, attributes) : seriesAttributes(attributes);
+}
+
+function windowOf({ context, kernel }: MetricView, point: { startAt: OtlpTime; at: OtlpTime }): WindowPart {
+  return context.windowAt(point.at.us, kernel ? kernelPointUs(point) : point.at.us);
 }
 
 /** Checks that hold for points of every kind. */
@@ -74,8 +93,8 @@ function reduceNumber(view: MetricView, point: OtlpNumberPoint): void {
     context.reject("value-out-of-range", () => `${what()} has the value ${value}`);
     return;
   }
-  const window = context.windowAt(point.at.us);
-  const key = { metric: view.name, attributes: seriesAttributes(point.attributes) };
+  const window = windowOf(view, point);
+  const key = { metric: view.name, attributes: attributesOf(view, point.attributes) };
   if (metric.type === "sum" && metric.temporality === delta) {
     context.add(window, { kind: "count", ...key, count: 1, sum });
     return;
@@ -105,9 +124,14 @@ function reduceDistribution(view: MetricView, point: OtlpDistributionPoint): voi
     );
     return;
   }
+  if (view.kernel && metric.type === "histogram" && metric.temporality === delta && isRequestDuration(view.name)) {
+    addKernelRequests(context, () => windowOf(view, point), { metric: view.name, point, what });
+    return;
+  }
   // A histogram with more buckets than a partial holds is still good for its count and sum.
-  const buckets = exponential || point.bounds.length > boundsMax ? { bounds: [], counts: [] } : point;
-  addHistogram(view, context.windowAt(point.at.us), point, {
+  const isTime = view.kernel && !exponential && isKernelTime(view.name);
+  const buckets = isTime ? kernelTimeBuckets(point) : exponential || point.bounds.length > boundsMax ? { bounds: [], counts: [] } : point;
+  addHistogram(view, windowOf(view, point), point, {
     sum,
     delta: metric.temporality === delta,
     bounds: buckets.bounds.map(clean),
@@ -172,7 +196,7 @@ function addHistogram(
   context.add(window, {
     kind: "histogram",
     metric: view.name,
-    attributes: seriesAttributes(point.attributes),
+    attributes: attributesOf(view, point.attributes),
     stream: streamOf(context, point.attributes),
     startAtUs: startOf(point),
     lastAtUs: point.at.us,

@@ -6,6 +6,7 @@ import { attributeText } from "./attribute-keys.ts";
 import { bucketIndex } from "./histogram.ts";
 import type { OtlpSpan } from "./otlp-model.ts";
 import type { ReduceContext } from "./reduce-context.ts";
+import { isKernelScope } from "./reduce-kernel.ts";
 import { accumulatorKey, addSlowSpan, compareSlowness, type WindowPart } from "./reduction.ts";
 import { peerKey, peerProtocol } from "./span-peer.ts";
 import { boundedText, shortenedText, singleLine } from "./text.ts";
@@ -33,14 +34,17 @@ export function reduceSpan(context: ReduceContext, span: OtlpSpan): void {
   const calls = kind === "client" || kind === "producer";
   const peer = calls ? peerKey(span.attributes) : null;
   const failed = span.statusCode === 2;
-  addDuration(window, {
-    metric: calls ? derivedMetric.clientDuration : kind === "internal" ? derivedMetric.internalDuration : derivedMetric.serverDuration,
-    attributes: calls ? `peer=${peer ?? "unknown"}` : `operation=${attributeText(operation, operationLengthMax)}`,
-    durationNs,
-    failed: failed ? 1 : 0,
-  });
-  if (kind !== "internal") addHalves(context, span, { entity, kind, peer });
-  keepSpan(context, window, span, { entity, kind, operation, peer, durationNs, failed });
+  const kernel = isKernelScope(context.scope);
+  // The agent sends a few spans of many requests: its histograms have counted all of them.
+  if (!kernel)
+    addDuration(window, {
+      metric: calls ? derivedMetric.clientDuration : kind === "internal" ? derivedMetric.internalDuration : derivedMetric.serverDuration,
+      attributes: calls ? `peer=${peer ?? "unknown"}` : `operation=${attributeText(operation, operationLengthMax)}`,
+      durationNs,
+      failed: failed ? 1 : 0,
+    });
+  if (kind !== "internal") addHalves(context, span, { entity, kind, peer, kernel });
+  keepSpan(context, window, span, { entity, kind, operation, peer, durationNs, failed, kernel });
 }
 
 function spanAccepted(context: ReduceContext, span: OtlpSpan, durationNs: number): boolean {
@@ -116,9 +120,10 @@ const noBuckets: Map<number, number> = new Map();
  * Callers carry their own span id, callees their parent's. A consumer without a parent is called by what its links name,
  * as messaging conventions have it.
  */
-function addHalves(context: ReduceContext, span: OtlpSpan, side: { entity: string; kind: SpanKind; peer: string | null }): void {
+function addHalves(context: ReduceContext, span: OtlpSpan, side: Pick<SpanFacts, "entity" | "kind" | "peer" | "kernel">): void {
   const { entity, kind, peer } = side;
-  const common = { entity, protocol: peerProtocol(span.attributes), atMs: Math.floor(span.endAt.us / 1_000) };
+  const source = side.kernel ? ({ learnedFrom: "kernel" } as const) : {};
+  const common = { entity, protocol: peerProtocol(span.attributes), atMs: Math.floor(span.endAt.us / 1_000), ...source };
   const add = (traceId: string, spanId: string | null, which: "client" | "server") =>
     context.reduction.halves[partitionOf(traceId)]?.push({ traceId, spanId, side: which, peer, ...common });
   if (kind === "client" || kind === "producer") {
@@ -139,12 +144,15 @@ interface SpanFacts {
   readonly peer: string | null;
   readonly durationNs: number;
   readonly failed: boolean;
+  /** Sent by the agent. */
+  readonly kernel: boolean;
 }
 
 /** Builds the span only when it is a candidate: failed, sampled by trace id, or among the slowest so far. */
 function keepSpan(context: ReduceContext, window: WindowPart, span: OtlpSpan, facts: SpanFacts): void {
   const { options } = context;
-  const key = `${facts.kind}\n${facts.operation}`;
+  // The agent's spans take no place from those of the program, which are of the same requests.
+  const key = `${facts.kernel ? "~" : ""}${facts.kind}\n${facts.operation}`;
   const slow = window.slowSpans.get(key) ?? [];
   const slowest = slow.at(-1);
   const mayBeSlow = slow.length < options.slowestPerOperation || slowest === undefined || facts.durationNs >= slowest.durationNs;
@@ -177,6 +185,7 @@ function keptSpan(context: ReduceContext, span: OtlpSpan, facts: SpanFacts): Kep
     windowStartMs: context.windowStartMs(span.endAt.us),
     // Merging decides between slow and sampled; failed is final.
     keptBecause: failed ? "failed" : "sampled",
+    ...(facts.kernel ? ({ source: "kernel" } as const) : {}),
   };
 }
 

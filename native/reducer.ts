@@ -17,6 +17,7 @@ import { boundEntities, boundHalves } from "./reduction-bounds.ts";
 export function reduceBatch(batch: TelemetryBatch, options: ReduceOptions): Reduction {
   const reduction: Reduction = {
     batchId: batch.id,
+    gateway: batch.gateway,
     source: batch.source,
     sequence: batch.sequence,
     newestAtUs: 0,

@@ -152,6 +152,7 @@ function compareHalves(left: HalfDependency, right: HalfDependency): number {
     compareNumbers(left.atMs, right.atMs),
     compareCodeUnits(left.peer ?? "", right.peer ?? ""),
     compareCodeUnits(left.protocol, right.protocol),
+    compareCodeUnits(left.learnedFrom ?? "", right.learnedFrom ?? ""),
   );
 }
 

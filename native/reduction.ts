@@ -137,6 +137,7 @@ export interface RejectSample {
 /** A batch, reduced. Plain data, so that it can come from a worker thread. */
 export interface Reduction {
   readonly batchId: string;
+  readonly gateway: string;
   readonly source: string;
   readonly sequence: number;
   /** Newest event time of an item that was used, µs; 0 when none was. */

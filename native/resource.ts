@@ -1,7 +1,7 @@
 /** From resource attributes to the entity they speak of (design §3). */
 
 import { compareCodeUnits } from "../contract/canonical.ts";
-import { entityId, idLengthMax } from "../contract/entity.ts";
+import { entityId, hostEntityId, idLengthMax } from "../contract/entity.ts";
 import type { OtlpAttributes } from "./otlp-model.ts";
 import { boundedText, singleLine } from "./text.ts";
 
@@ -21,6 +21,8 @@ export interface ResourceEntity {
   readonly version: string | null;
   readonly host: string | null;
   readonly zone: string | null;
+  /** Set where the resource names a host and nothing that runs on it. */
+  readonly type?: "host";
 }
 
 /** `service.name` with namespace and instance, else Prometheus' `job` and `instance`. */
@@ -35,16 +37,25 @@ export function resourceIdentity(attributes: OtlpAttributes): ResourceIdentity {
 /** Null when the resource names nothing that could be an entity. `unknown_service…` is a name like any other. */
 export function resourceEntity(attributes: OtlpAttributes): ResourceEntity | null {
   const { namespace, name, instance } = resourceIdentity(attributes);
-  if (name === null) return null;
+  const host = firstOf(attributes, ["host.name", "k8s.node.name", "host.id"]);
+  const zone = firstOf(attributes, ["cloud.availability_zone", "topology.kubernetes.io/zone", "k8s.zone", "cloud.region"]);
+  if (name === null) return hostEntity(attributes, { host, zone });
   return {
     entity: boundedText(entityId(namespace, name), idLengthMax),
     namespace,
     name,
     instance,
     version: firstOf(attributes, ["service.version", "k8s.deployment.revision", "container.image.tag"]),
-    host: firstOf(attributes, ["host.name", "k8s.node.name", "host.id"]),
-    zone: firstOf(attributes, ["cloud.availability_zone", "topology.kubernetes.io/zone", "k8s.zone", "cloud.region"]),
+    host,
+    zone,
   };
+}
+
+/** A host that tells of itself is known by the name that those on it carry as theirs. */
+function hostEntity(attributes: OtlpAttributes, { host, zone }: { host: string | null; zone: string | null }): ResourceEntity | null {
+  if (host === null || firstOf(attributes, ["host.name"]) === null) return null;
+  const entity = boundedText(hostEntityId(host), idLengthMax);
+  return { entity, namespace: null, name: host, instance: null, version: null, host, zone, type: "host" };
 }
 
 /**

@@ -28,6 +28,8 @@ export interface ReportClaim {
   readonly text: string;
   readonly onsetMs: number | null;
   readonly refs: readonly EvidenceRef[];
+  /** Everything of it was seen by the kernel; absent otherwise. */
+  readonly source?: "kernel";
 }
 
 export interface ReportContent {
@@ -137,7 +139,8 @@ function verdictLine({ version, reason, askedForMs, result }: Verdict): ReportCo
 }
 
 function reportClaim(claim: Claim, snapshot: EvidenceSnapshot | null): ReportClaim {
-  return { text: claim.text, onsetMs: claim.onsetMs, refs: evidenceRefs(claim.evidence, snapshot) };
+  const source = claim.source === undefined ? {} : { source: claim.source };
+  return { text: claim.text, onsetMs: claim.onsetMs, refs: evidenceRefs(claim.evidence, snapshot), ...source };
 }
 
 function uniqueClaims(claims: readonly Claim[]): Claim[] {
@@ -167,8 +170,13 @@ function chartsOf(snapshot: EvidenceSnapshot | null, of: { leading: RankedCandid
   return [...chosen.values()];
 }
 
+const servedMetrics: ReadonlySet<string> = new Set([
+  ...[derivedMetric.serverDuration, derivedMetric.clientDuration],
+  ...[derivedMetric.kernelServerDuration, derivedMetric.kernelClientDuration],
+]);
+
 function isServed(metric: string): boolean {
-  return metric === derivedMetric.serverDuration || metric === derivedMetric.clientDuration;
+  return servedMetrics.has(metric);
 }
 
 /** The first few that explain anything; the first one whatever it explains. */

@@ -3,7 +3,7 @@ import type { EvidenceSnapshot } from "../contract/evidence.ts";
 import { chartAxis, chartRange, chartSvg } from "./chart.ts";
 import type { ReportClaim, ReportContent } from "./content.ts";
 import { cameLines } from "./how-it-came.ts";
-import { candidateText, conclusionText, reasonText, roleWords } from "./phrases.ts";
+import { candidateText, conclusionText, reasonText, roleWords, seenByKernel } from "./phrases.ts";
 import { htmlText } from "./text.ts";
 import { clockText, durationText, relativeText, timeText } from "./time-text.ts";
 import { numberText, seriesText } from "./value-text.ts";
@@ -114,11 +114,12 @@ ${acknowledged}${resolvedMs === null ? "" : `<dt>Resolved</dt><dd>${moment(resol
 
 function evidence(claims: readonly ReportClaim[], content: ReportContent): string {
   if (claims.length === 0) return "";
-  const items = claims.map(({ text, onsetMs, refs }) => {
+  const items = claims.map(({ text, onsetMs, refs, source }) => {
+    const seen = source === "kernel" ? ` <span class="soft">${seenByKernel}</span>` : "";
     const since =
       onsetMs === null ? "" : ` <span class="soft">since ${clockText(onsetMs)} (${relativeText(onsetMs, content.onsetMs)})</span>`;
     const from = refs.length === 0 ? "" : `\n<ul>${refs.map((ref) => `<li><small>${htmlText(ref.text)}</small></li>`).join("")}</ul>`;
-    return `<li>${htmlText(text)}${since}${from}</li>`;
+    return `<li>${htmlText(text)}${since}${seen}${from}</li>`;
   });
   return `<ul>\n${items.join("\n")}\n</ul>`;
 }

@@ -1,7 +1,7 @@
 /** The report as Markdown: the same content, for tickets and chats. */
 import type { ReportClaim, ReportContent } from "./content.ts";
 import { cameLines } from "./how-it-came.ts";
-import { candidateText, conclusionText, reasonText, roleWords } from "./phrases.ts";
+import { candidateText, conclusionText, reasonText, roleWords, seenByKernel } from "./phrases.ts";
 import { markdownCode, markdownText } from "./text.ts";
 import { clockText, durationText, relativeText, timeText } from "./time-text.ts";
 import { numberText } from "./value-text.ts";
@@ -65,9 +65,10 @@ function header(content: ReportContent): string[] {
 }
 
 function claims(items: readonly ReportClaim[], content: ReportContent): string[] {
-  return items.flatMap(({ text, onsetMs, refs }) => {
+  return items.flatMap(({ text, onsetMs, refs, source }) => {
+    const seen = source === "kernel" ? `, ${seenByKernel}` : "";
     const since = onsetMs === null ? "" : ` (since ${clockText(onsetMs)}, ${relativeText(onsetMs, content.onsetMs)})`;
-    return [`- ${markdownText(text)}${since}`, ...refs.map((ref) => `  - ${markdownText(ref.text)}`)];
+    return [`- ${markdownText(text)}${since}${seen}`, ...refs.map((ref) => `  - ${markdownText(ref.text)}`)];
   });
 }
 

@@ -12,6 +12,9 @@ export const roleWords: Readonly<Record<Ranked["role"], string>> = {
   none: "○ none",
 };
 
+/** Said of evidence that no program told. */
+export const seenByKernel = "seen by the kernel";
+
 export function candidateText(candidate: Pick<Ranked, "type" | "kind">): string {
   return candidate.kind === null ? candidate.type : `${candidate.type}, ${candidate.kind}`;
 }

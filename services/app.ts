@@ -13,6 +13,7 @@ import { buildPipeline, type Pipeline } from "./pipeline.ts";
 import type { Platform } from "./platform.ts";
 import { openPorts, type Ports, serveTelemetry } from "./ports.ts";
 import { createAnnouncer } from "./presence/announcer.ts";
+import { startRetention } from "./retention.ts";
 import { allRoles, type Role, refuseUnshared } from "./role.ts";
 import { productVersion } from "./version.ts";
 
@@ -25,6 +26,8 @@ export interface AppOptions {
   readonly webDirectory: string | null;
   /** All unless told. */
   readonly roles?: readonly Role[];
+  /** What else is not as it should be and belongs to this process, as sentences: the agent that it runs. */
+  readonly otherReasons?: () => readonly string[];
   /** Told of every accepted body; how recordings are made. */
   readonly onRecorded?: (body: RecordedBody) => void;
 }
@@ -64,6 +67,8 @@ export class App {
       });
       await announcer.start();
       cleanups.push(() => announcer.stop());
+      // Whoever opens the files keeps them within their retention.
+      if (roles.includes("store")) cleanups.push(startRetention(ports.telemetry, platform));
       const storeUrl = await serve({ config, platform, roles }, { ports, cleanups });
       for (const stage of pipeline.stages) {
         await stage.start();
@@ -133,7 +138,7 @@ async function serve(
 
 function statusOf(from: { options: AppOptions; pipeline: Pipeline; startedAtMs: number; state: ProcessStatus["state"] }): ProcessStatus {
   const { options, pipeline, startedAtMs, state } = from;
-  const reasons = pipeline.stages.flatMap((stage) => stage.reasons()).slice(0, 20);
+  const reasons = pipeline.stages.flatMap((stage) => stage.reasons());
   return {
     id: options.gatewayId,
     roles: options.roles ?? allRoles,
@@ -142,8 +147,9 @@ function statusOf(from: { options: AppOptions; pipeline: Pipeline; startedAtMs: 
     version: productVersion,
     startedAtMs,
     state: state === "ready" && reasons.length > 0 ? "waiting" : state,
-    reasons,
+    reasons: [...reasons, ...(options.otherReasons?.() ?? [])].slice(0, 20),
     partitions: Object.assign({}, ...pipeline.stages.map((stage) => stage.partitions())),
+    lostBatches: pipeline.stages.flatMap((stage) => stage.lostBatches?.() ?? []),
   };
 }
 

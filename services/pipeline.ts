@@ -61,7 +61,7 @@ export function buildPipeline(options: AppOptions & { ports: Ports; roles: reado
     const { queue, events, graph, telemetry, presence, logIfOpen } = ports;
     const stores = { queue, events, graph, telemetry, presence, log: logIfOpen };
     const http = { http: config.api, tokens, webDirectory: options.webDirectory };
-    return createApi({ platform, ...stores, ...http, windowMs: window.windowMs, otlpUrl });
+    return createApi({ platform, ...stores, ...http, windowMs: window.windowMs, sourceSilentMs: window.sourceSilentMs, otlpUrl });
   });
   const flush = async (): Promise<void> => {
     await gateway?.settle();

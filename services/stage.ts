@@ -1,4 +1,5 @@
 /** What a stage is: something that reads topics, calls a library and writes topics. */
+import type { LostGroup } from "../contract/lost-batches.ts";
 import type { Outages } from "../contract/outage.ts";
 import type { PartitionGroup } from "../contract/partition-group.ts";
 import type { LogTopic, StageName } from "../contract/topic.ts";
@@ -15,6 +16,8 @@ export interface Stage {
   reasons(): readonly string[];
   /** Partitions that it works on now, by topic, sorted; empty where it works on none. */
   partitions(): Readonly<Record<string, readonly number[]>>;
+  /** Acknowledged batches that it found missing within the last hour; a stage that looks for none has not this. */
+  lostBatches?(): readonly LostGroup[];
 }
 
 /** A stage that is nothing but work on the partitions of a topic. */

@@ -38,12 +38,15 @@ export function evidenceAgainst(result: RankResult, snapshot: EvidenceSnapshot |
   return result.counterEvidence.slice(0, claimsMax).map((claim) => itemOf(claim, snapshot, drawn));
 }
 
+/** Of one entity a snapshot holds one of the two only. */
+const served: ReadonlySet<string> = new Set(["span.server.duration", "kernel.server.duration"]);
+
 /** How the entry services that burn felt it: their share of failures or their p95. */
 export function impactCharts(snapshot: EvidenceSnapshot | null): EvidenceChart[] {
   if (snapshot === null) return [];
   const charts = snapshot.symptoms.flatMap((symptom) => {
     const statistics = symptom.metric.includes("latency") ? ["p95"] : ["error_ratio", "p95", "rate"];
-    const own = snapshot.series.filter((series) => series.entity === symptom.entity && series.metric === "span.server.duration");
+    const own = snapshot.series.filter((series) => series.entity === symptom.entity && served.has(series.metric));
     const found = statistics
       .map((statistic) => own.find((series) => series.statistic === statistic))
       .find((series) => series !== undefined);
@@ -71,7 +74,8 @@ function itemOf(claim: Claim, snapshot: EvidenceSnapshot | null, drawn: Set<stri
 
 /** The series that shows an operation: its p95, or its failures when those are what rose. */
 function seriesOfOperation(operation: SnapshotOperation, snapshot: EvidenceSnapshot | null): SnapshotSeries[] {
-  const side = { server: "span.server.duration", client: "span.client.duration", internal: "span.internal.duration" }[operation.side];
+  const teller = operation.source === "kernel" ? "kernel" : "span";
+  const side = `${teller}.${operation.side}.duration`;
   const attributes = `operation=${operation.operation}`;
   const own = snapshot?.series.filter(
     (series) => series.entity === operation.entity && series.metric === side && series.attributes === attributes,

@@ -43,6 +43,8 @@ const derivedNames: Record<string, string> = {
   "span.server.duration": "served requests",
   "span.client.duration": "calls made",
   "span.internal.duration": "internal work",
+  "kernel.server.duration": "served requests, seen by the kernel",
+  "kernel.client.duration": "calls made, seen by the kernel",
   "log.records": "log lines",
 };
 const statisticNames: Record<SeriesKey["statistic"], string> = {

@@ -4,7 +4,7 @@ import { Coalescer } from "../../contract/coalesce.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
 import type { Clock, GraphDelta, GraphDiff, GraphPart, GraphStore, GraphView, Precedent } from "../../contract/port.ts";
-import type { KeptInterval } from "../merge/interval.ts";
+import { type KeptInterval, unendedOf } from "../merge/interval.ts";
 import type { KeptEntity } from "../merge/kept-entity.ts";
 import { type Call, findPaths, hopsFrom, pathHopsMax, Rings } from "../merge/walk.ts";
 import { DependencyTable } from "./dependency-table.ts";
@@ -129,6 +129,10 @@ class MemoryGraphStore implements GraphStore {
         (removed) => this.#graph.dependencies.endOf(removed.id, fromMs, toMs) ?? removed,
       ),
     };
+  }
+
+  async unended(): Promise<KeptInterval[]> {
+    return unendedOf(this.#graph.dependencies.all());
   }
 
   async neighbourhood(options: { atMs: number; ids: readonly string[]; entitiesMax: number }): Promise<GraphPart> {

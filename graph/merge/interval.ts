@@ -29,6 +29,17 @@ export function covers(dependency: Dependency, atMs: number): boolean {
   return dependency.validFromMs <= atMs && (dependency.validToMs === null || dependency.validToMs > atMs);
 }
 
+/** Those of which no end is known, sorted by dependency, partition and begin. */
+export function unendedOf(intervals: Iterable<KeptInterval>): KeptInterval[] {
+  const unended = [...intervals].filter(({ dependency }) => dependency.validToMs === null);
+  return unended.sort(
+    (left, right) =>
+      compareCodeUnits(left.dependency.id, right.dependency.id) ||
+      left.partition - right.partition ||
+      left.dependency.validFromMs - right.dependency.validFromMs,
+  );
+}
+
 /** A dependency as it was known to be at a moment, joined from what all partitions know of it; null when it was not valid then. */
 export function dependencyAt(intervals: Iterable<KeptInterval>, atMs: number): Dependency | null {
   const known = [...intervals].filter(({ dependency }) => dependency.validFromMs <= atMs);
@@ -72,6 +83,7 @@ export function union(dependencies: readonly Dependency[]): Dependency {
       ...newer,
       validFromMs: Math.min(left.validFromMs, right.validFromMs),
       validToMs: ended,
+      learnedFrom: firstHand(left.learnedFrom, right.learnedFrom),
       addresses: joinedAddresses(left.addresses, right.addresses),
     };
   });
@@ -86,7 +98,15 @@ function sameInterval(left: Dependency, right: Dependency): Dependency {
       : left.lastSeenMs === right.lastSeenMs
         ? (left.validToMs ?? right.validToMs)
         : newer.validToMs;
-  return { ...newer, validToMs, addresses: joinedAddresses(left.addresses, right.addresses) };
+  const learnedFrom = firstHand(left.learnedFrom, right.learnedFrom);
+  return { ...newer, validToMs, learnedFrom, addresses: joinedAddresses(left.addresses, right.addresses) };
+}
+
+const bySource: readonly Dependency["learnedFrom"][] = ["spans", "kernel", "declared"];
+
+/** What programs tell of their calls counts more than what the kernel sees, and that more than what somebody declared. */
+function firstHand(left: Dependency["learnedFrom"], right: Dependency["learnedFrom"]): Dependency["learnedFrom"] {
+  return bySource.indexOf(left) <= bySource.indexOf(right) ? left : right;
 }
 
 /** The one seen last; of two seen at once the more confident, then by protocol and source, so that the order they came in is of no matter. */

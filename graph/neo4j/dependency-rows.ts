@@ -86,7 +86,8 @@ function keyOf({ partition, dependency }: KeptInterval): string {
   return intervalKey(partition, dependency);
 }
 
-function intervalsOf(text: string): KeptInterval[] {
+/** What a relationship holds of its partitions. */
+export function intervalsOf(text: string): KeptInterval[] {
   return JSON.parse(text) as KeptInterval[];
 }
 

@@ -2,13 +2,14 @@
 import { compareCodeUnits, roundScore, sortedBy } from "../../contract/canonical.ts";
 import type { Dependency, Entity } from "../../contract/entity.ts";
 import type { GraphDiff, GraphPart, GraphView, Precedent } from "../../contract/port.ts";
+import { type KeptInterval, unendedOf } from "../merge/interval.ts";
 import { jaccard } from "../merge/precedent-tokens.ts";
 import { type Call, findPaths, pathHopsMax, Rings } from "../merge/walk.ts";
-import { dependencyOf, endedDependencyOf } from "./dependency-rows.ts";
+import { dependencyOf, endedDependencyOf, intervalsOf } from "./dependency-rows.ts";
 import { entityOf } from "./entity-rows.ts";
 import type { Neo4jConnection, Row, RunQuery } from "./neo4j-connection.ts";
 import type { QueryName } from "./query-text.ts";
-import { whole, wholeMoment } from "./whole.ts";
+import { openEndMs, whole, wholeMoment } from "./whole.ts";
 
 interface Found {
   readonly precedent: Precedent;
@@ -53,6 +54,11 @@ export class GraphReader {
         dependenciesRemoved: sorted((isForward ? ended : begun).flatMap((row) => endedDependencyOf(row, fromMs, toMs) ?? [])),
       };
     });
+  }
+
+  async unended(): Promise<KeptInterval[]> {
+    const rows = await this.#read((run) => run("dependencies-unended", { openEndMs: whole(openEndMs) }));
+    return unendedOf(rows.flatMap(({ intervals }) => intervalsOf(String(intervals))));
   }
 
   async neighbourhood(options: { atMs: number; ids: readonly string[]; entitiesMax: number }): Promise<GraphPart> {

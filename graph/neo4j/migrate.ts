@@ -2,29 +2,29 @@
 import { allPartitions } from "../../contract/canonical.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import type { Neo4jConnection } from "./neo4j-connection.ts";
-import { migrations } from "./query-text.ts";
+import { type Migration, migrations } from "./query-text.ts";
 import { whole } from "./whole.ts";
 
 /** Relationships can be unique from here on. */
 const versionMin = [5, 7] as const;
 
 /**
- * Checks server and data, and runs the migrations that have not run for this installation. Processes that do it at once do no harm: a
+ * Checks server and data, and runs those of the `steps` that have not run for this installation. Processes that do it at once do no harm: a
  * migration may run twice. Throws SERVER_UNSUITABLE, DATA_VERSION_UNKNOWN, DATA_FOREIGN, and what the connection throws.
  */
-export async function migrate(connection: Neo4jConnection, prefix: string): Promise<void> {
+export async function migrate(connection: Neo4jConnection, prefix: string, steps: readonly Migration[] = migrations): Promise<void> {
   await refuseUnsuitable(connection);
   // Before the first migration nothing keeps two processes from making a root each, so the constraint comes before the root.
-  for (const statement of migrations[0]?.statements ?? []) await connection.runAlone(statement);
+  for (const statement of steps[0]?.statements ?? []) await connection.runAlone(statement);
   const version = await versionOf(connection, prefix);
-  const newest = migrations.length;
+  const newest = steps.length;
   if (version > newest) {
     throw new HeadwaterError(
       "DATA_VERSION_UNKNOWN",
       `the graph "${prefix}" in ${connection.address} has version ${version}, this Headwater knows ${newest}: start the newer version again`,
     );
   }
-  for (const migration of migrations.slice(version)) {
+  for (const migration of steps.slice(version)) {
     if (migration.version > 1) for (const statement of migration.statements) await connection.runAlone(statement);
     await connection.write((run) => run("set-version", { prefix, version: whole(migration.version) }));
   }

@@ -1,6 +1,7 @@
 /** The GraphStore of an installation with several processes: nodes and relationships in Neo4j, merged by the same rules as the memory graph. */
 import { allPartitions, partitionCount } from "../../contract/canonical.ts";
 import { Coalescer } from "../../contract/coalesce.ts";
+import type { Dependency } from "../../contract/entity.ts";
 import { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
 import type { Clock, GraphDelta, GraphDiff, GraphPart, GraphStore, GraphView, Precedent } from "../../contract/port.ts";
@@ -92,6 +93,10 @@ class Neo4jGraphStore implements GraphStore {
 
   diff(fromMs: number, toMs: number): Promise<GraphDiff> {
     return this.#reader.diff(fromMs, toMs);
+  }
+
+  unended(): Promise<{ partition: number; dependency: Dependency }[]> {
+    return this.#reader.unended();
   }
 
   neighbourhood(options: { atMs: number; ids: readonly string[]; entitiesMax: number }): Promise<GraphPart> {

@@ -9,6 +9,7 @@ const queryNames = [
   "dependencies-at",
   "dependencies-begun",
   "dependencies-ended",
+  "dependencies-unended",
   "entities-at",
   "entities-between",
   "entities-of",
@@ -48,7 +49,7 @@ export function queryText(name: QueryName): string {
   return text;
 }
 
-interface Migration {
+export interface Migration {
   /** From 1, without gaps. */
   readonly version: number;
   readonly statements: readonly string[];

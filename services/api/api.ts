@@ -43,6 +43,7 @@ export interface ApiOptions {
   readonly http: Config["api"];
   readonly tokens: Config["tokens"];
   readonly windowMs: number;
+  readonly sourceSilentMs: number;
   /** Where telemetry is sent to, for the empty state. */
   readonly otlpUrl: () => string;
   /** The built page (dist/web), or null to serve the API alone. */

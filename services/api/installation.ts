@@ -1,9 +1,11 @@
 /** How Headwater itself is: its processes, its queues, who owns what, and what of that has lasted long enough to be told. */
 import { allPartitions } from "../../contract/canonical.ts";
+import type { LostGroup } from "../../contract/lost-batches.ts";
 import type { Clock, DeadLetter, PartitionLog, Presence, Queue } from "../../contract/port.ts";
 import type { OverviewProcess } from "../../contract/route.ts";
 import { type LogTopic, logTopics, type QueueReader, type QueueTopic, queueTopics } from "../../contract/topic.ts";
 import { isAnswering, judgeProcesses, silentAfterMs } from "./judge-processes.ts";
+import { LostBatchesMemory } from "./lost-batches.ts";
 import { type FlowRole, flowRoles } from "./role-words.ts";
 import type { DeadLetters, MissingRole, QueueDepth, UnownedPartitions } from "./trouble-facts.ts";
 import { type Away, createWatch, type Watch } from "./watch.ts";
@@ -35,6 +37,7 @@ export interface InstallationReading {
   readonly missing: readonly MissingRole[];
   readonly unowned: readonly UnownedPartitions[];
   readonly deadLetters: DeadLetters;
+  readonly lostBatches: readonly LostGroup[];
   readonly depths: readonly QueueDepth[];
   readonly behind: readonly { readonly topic: LogTopic; readonly role: FlowRole }[];
   readonly queueAway: Away | null;
@@ -54,6 +57,7 @@ export function createInstallation(options: InstallationOptions): Installation {
   const depths = watch(queue, readDepths, depthsRestMs);
   const lags = watch(log, readLags, lagRestMs);
   const memory = new InstallationMemory();
+  const lostMemory = new LostBatchesMemory();
   return {
     async read() {
       await Promise.all([seen?.read(), letters?.read(), depths?.read(), lags?.read()]);
@@ -69,6 +73,7 @@ export function createInstallation(options: InstallationOptions): Installation {
       return {
         processes,
         ...followed,
+        lostBatches: lostMemory.follow(seen?.known().value ?? [], nowMs),
         deadLetters: letters?.known().value ?? noDeadLetters,
         depths: queueAway === null ? (depths?.known().value ?? []) : [],
         behind: queueAway === null ? (lags?.known().value ?? []).filter(({ entries }) => entries > lagMax) : [],
@@ -137,7 +142,7 @@ class InstallationMemory {
   }
 }
 
-const noDeadLetters: DeadLetters = { count: 0, isAll: "yes", kinds: [] };
+const noDeadLetters: DeadLetters = { count: 0, isAll: "yes", kinds: [], bodiesLost: 0 };
 
 function summaryOf(letters: readonly DeadLetter[]): DeadLetters {
   const counts = new Map<string, number>();
@@ -148,7 +153,8 @@ function summaryOf(letters: readonly DeadLetter[]): DeadLetters {
   const kinds = [...counts]
     .sort((left, right) => right[1] - left[1])
     .map(([kind, count]) => (count === 1 ? kind : `${kind} (${count} times)`));
-  return { count: letters.length, isAll: letters.length < lettersMax ? "yes" : "no", kinds };
+  const bodiesLost = letters.filter(({ code }) => code === "PAYLOAD_LOST").length;
+  return { count: letters.length, isAll: letters.length < lettersMax ? "yes" : "no", kinds, bodiesLost };
 }
 
 async function readDepths(queue: Pick<Queue, "depth">): Promise<QueueDepth[]> {

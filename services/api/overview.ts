@@ -5,6 +5,7 @@ import { changeStream } from "../../contract/event-stream.ts";
 import type { Clock, DurationWindow, EventStore, GraphStore, GraphView, SeriesSummary, TelemetryStore } from "../../contract/port.ts";
 import type { Overview, ServiceSummary } from "../../contract/route.ts";
 import { derivedMetric } from "../../contract/series.ts";
+import { silentAgents } from "./agent-troubles.ts";
 import { mergeBuckets, quantileOf } from "./duration-quantile.ts";
 import type { IncidentIndex, IndexedIncident } from "./incident-index.ts";
 import { createInstallation, type Installation, type InstallationOptions } from "./installation.ts";
@@ -28,6 +29,8 @@ export interface OverviewOptions extends Pick<InstallationOptions, "presence" | 
   readonly telemetry: TelemetryStore;
   readonly incidents: IncidentIndex;
   readonly windowMs: number;
+  /** A source that is silent for longer no longer holds windows open. */
+  readonly sourceSilentMs: number;
   readonly otlpUrl: () => string;
 }
 
@@ -36,6 +39,8 @@ interface Sources {
   readonly telemetry: Watch<TelemetryNow>;
   readonly events: Watch<unknown>;
   readonly installation: Installation;
+  /** When this API was started: what had ended by then is given time to begin again. */
+  readonly sinceMs: number;
 }
 
 interface TelemetryNow {
@@ -80,6 +85,7 @@ function sourcesOf(options: OverviewOptions): Sources {
     telemetry: watch("the telemetry store", () => readTelemetry(telemetry, options.windowMs)),
     events: watch("the event store", () => events.read(changeStream, { eventsMax: 1 })),
     installation: createInstallation(options),
+    sinceMs: clock.nowMs(),
   };
 }
 
@@ -120,6 +126,7 @@ async function compute(options: OverviewOptions, sources: Sources, nowMs: number
     processes: [...installation.processes],
     troubles: troublesOf({
       ...installation,
+      silentAgents: telemetry.away === null ? silentAgents(summaries, { ...options, newestWindowMs, nowMs, sinceMs: sources.sinceMs }) : [],
       stores: [...storesAway(sources), ...queue],
       graphThroughMs: graph.value?.completeThroughMs ?? null,
     }),
@@ -181,13 +188,20 @@ function serviceSummaries(observed: Observed): ServiceSummary[] {
   }
   const seriesByEntity = groupBy(observed.summaries, (series) => series.key.entity);
   // The row without attributes is the sum over all operations.
-  const served = observed.durations.filter((row) => row.metric === derivedMetric.serverDuration && row.attributes === "");
-  const durationsByEntity = groupBy(served, (row) => row.entity);
+  const served = observed.durations.filter((row) => row.attributes === "");
+  const bySpans = groupBy(
+    served.filter((row) => row.metric === derivedMetric.serverDuration),
+    (row) => row.entity,
+  );
+  const byKernel = groupBy(
+    served.filter((row) => row.metric === derivedMetric.kernelServerDuration),
+    (row) => row.entity,
+  );
   return observed.view.entities
     .filter((entity) => entity.type === "service")
     .map((entity) => ({
       entity,
-      ...requestsOf(durationsByEntity.get(entity.id) ?? [], observed.windowMs),
+      ...requestsOf(bySpans.get(entity.id) ?? byKernel.get(entity.id) ?? [], observed.windowMs),
       ...learningOf(seriesByEntity.get(entity.id) ?? []),
       callerCount: callers.get(entity.id)?.size ?? 0,
       calleeCount: callees.get(entity.id)?.size ?? 0,

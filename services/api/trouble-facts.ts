@@ -1,4 +1,5 @@
 /** What troubles are told from: everything that was read of the installation, at one moment. */
+import type { LostGroup } from "../../contract/lost-batches.ts";
 import type { OverviewProcess } from "../../contract/route.ts";
 import type { LogTopic, QueueTopic } from "../../contract/topic.ts";
 import type { FlowRole } from "./role-words.ts";
@@ -43,6 +44,17 @@ export interface DeadLetters {
   readonly isAll: "yes" | "no";
   /** e.g. `telemetry for ingest: REQUEST_INVALID`, most frequent first. */
   readonly kinds: readonly string[];
+  /** Those of which nothing but the shell is left. */
+  readonly bodiesLost: number;
+}
+
+/** An agent whose series have ended. */
+export interface SilentAgent {
+  readonly host: string;
+  /** The end of the last window in which it told anything. */
+  readonly sinceMs: number;
+  /** What makes it silent: that others went on, or only that time did, which a flow that stands still looks like as well. */
+  readonly by: "others" | "clock";
 }
 
 export interface TroubleFacts {
@@ -51,6 +63,9 @@ export interface TroubleFacts {
   readonly missing: readonly MissingRole[];
   readonly unowned: readonly UnownedPartitions[];
   readonly deadLetters: DeadLetters;
+  /** Acknowledged batches found missing within the last hour, oldest first. */
+  readonly lostBatches: readonly LostGroup[];
+  readonly silentAgents: readonly SilentAgent[];
   readonly depths: readonly QueueDepth[];
   /** Topics of the ordered log whose reader is more than a minute behind. */
   readonly behind: readonly { readonly topic: LogTopic; readonly role: FlowRole }[];

@@ -1,6 +1,7 @@
 /** Troubles with processes: roles that nobody does, processes that are gone, wait, or leave partitions alone. Pure. */
 import type { OverviewProcess, Trouble } from "../../contract/route.ts";
 import type { StageName } from "../../contract/topic.ts";
+import { isAgentReason } from "./agent-troubles.ts";
 import { isAnswering } from "./judge-processes.ts";
 import { bare, serverOf } from "./outage-words.ts";
 import { type FlowRole, flowRoles, isFlowRole, listed, unansweredMeaning, weakenedMeaning } from "./role-words.ts";
@@ -103,7 +104,8 @@ function reasonKey(reason: string): string {
 function waitingByReason(processes: readonly OverviewProcess[]): Map<string, { reason: string; processes: OverviewProcess[] }> {
   const found = new Map<string, { reason: string; processes: OverviewProcess[] }>();
   for (const process of processes.filter(isWaiting)) {
-    for (const reason of process.reasons.length === 0 ? ["it does not say for what"] : process.reasons) {
+    const reasons = process.reasons.filter((reason) => !isAgentReason(reason));
+    for (const reason of reasons.length === 0 ? ["it does not say for what"] : reasons) {
       const group = found.get(reasonKey(reason)) ?? { reason: bare(reason), processes: [] };
       if (!group.processes.includes(process)) group.processes.push(process);
       found.set(reasonKey(reason), group);

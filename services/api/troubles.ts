@@ -1,6 +1,8 @@
 /** What is wrong with Headwater itself, heaviest first: the rules. Pure, so that each can be tested with facts made by hand. */
 import type { Trouble } from "../../contract/route.ts";
+import { agentTroubles } from "./agent-troubles.ts";
 import { isAnswering } from "./judge-processes.ts";
+import { lostBatches } from "./lost-batches.ts";
 import type { QueueDepth, StoreAway, StoreName, TroubleFacts } from "./trouble-facts.ts";
 import {
   lostProcesses,
@@ -33,10 +35,12 @@ export function troublesOf(facts: TroubleFacts): Trouble[] {
     ...readersBehind(facts),
     ...lostProcesses(facts),
     ...unownedPartitions(facts),
+    ...lostBatches(facts),
     ...deadLetters(facts),
     ...replacedProcesses(facts),
   ];
-  return troubles.sort((left, right) => weights[left.weight] - weights[right.weight]).slice(0, troublesMax);
+  const agents = agentTroubles(facts, { flows: troubles.some(({ weight }) => weight === "stopped") ? "no" : "yes" });
+  return [...troubles, ...agents].sort((left, right) => weights[left.weight] - weights[right.weight]).slice(0, troublesMax);
 }
 
 const storeOrder: readonly StoreName[] = ["queue", "events", "graph", "telemetry"];
@@ -126,7 +130,7 @@ function readersBehind(facts: TroubleFacts): Trouble[] {
   }));
 }
 
-function deadLetters({ deadLetters: { count, isAll, kinds } }: TroubleFacts): Trouble[] {
+function deadLetters({ deadLetters: { count, isAll, kinds, bodiesLost } }: TroubleFacts): Trouble[] {
   if (count === 0) return [];
   const messages = isAll === "no" ? `${count} messages or more` : `${count} ${count === 1 ? "message" : "messages"}`;
   return [
@@ -134,12 +138,20 @@ function deadLetters({ deadLetters: { count, isAll, kinds } }: TroubleFacts): Tr
       id: "dead-letters",
       weight: "weakened",
       sentence: `${messages} could not be handled.`,
-      meaning:
-        "They are set aside and nothing of them is lost; what they would have told is missing. Put them back once the cause is gone.",
+      meaning: setAsideMeaning(count, bodiesLost),
       details: kinds.slice(0, detailsMax),
       command: "headwater dead-letters list",
       commandHost: null,
       sinceMs: null,
     },
   ];
+}
+
+function setAsideMeaning(count: number, bodiesLost: number): string {
+  if (bodiesLost > 0 && bodiesLost === count)
+    return "Their bodies are gone from Redis, so putting them back is in vain: what they would have told is lost.";
+  const setAside =
+    "They are set aside and nothing of them is lost; what they would have told is missing. Put them back once the cause is gone.";
+  if (bodiesLost === 0) return setAside;
+  return `The bodies of ${bodiesLost} of them are gone from Redis: what those would have told is lost. The others are set aside; put them back once the cause is gone.`;
 }

@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import type { AnomalyEntry } from "../../contract/anomaly.ts";
 import { HeadwaterError } from "../../contract/error.ts";
+import { LostBatches, type LostBatchesState, type LostGroup, lostBatchesPartition } from "../../contract/lost-batches.ts";
 import type { Outages } from "../../contract/outage.ts";
 import type { PartitionWork } from "../../contract/partition-reader.ts";
 import type { PartitionLog, StoredLogEntry, TelemetryAppend, TelemetryStore } from "../../contract/port.ts";
@@ -23,7 +24,7 @@ const closedWindowsMax = 128;
 const emptyWindowsMax = 1_000;
 const sourcesMax = 10_000;
 
-type DroppedReason = DroppedInWindow | "window" | "series" | "stream" | "value";
+type DroppedReason = DroppedInWindow | "window" | "series" | "stream" | "value" | "lost-gap";
 type LateWhat = "partial" | "span" | "shape" | "line";
 
 /** What happened, to be counted. */
@@ -33,7 +34,8 @@ export interface DetectionCounts {
   amended(): void;
   windowClosed(anomalies: AnomalyEntry["anomalies"]): void;
   windowsSkipped(count: number): void;
-  sourceGap(what: "gap" | "source"): void;
+  /** Told by one partition for all, since all see the same sources. */
+  sourceGap(what: "gap" | "source", count: number): void;
 }
 
 interface DetectionPartitionOptions {
@@ -59,6 +61,8 @@ interface StoredCore {
   /** Start of the window to be closed next; null before the first. */
   readonly nextMs: number | null;
   readonly sources: WatermarkState;
+  /** In the partition that keeps the account. */
+  readonly lost?: LostBatchesState;
 }
 
 /** The mark in the log that says that a window's anomaly entry was appended. */
@@ -69,6 +73,8 @@ function markOf(partition: number, windowStartMs: number): string {
 export class DetectionPartition implements PartitionWork<"window"> {
   readonly #options: DetectionPartitionOptions;
   #sources: SourceWatermarks;
+  /** Null in all partitions but one. */
+  readonly #lost: LostBatches | null;
   readonly #series: SeriesTable;
   readonly #pending = new Map<number, WindowAccumulator>();
   readonly #closed = new Map<number, ClosedWindow>();
@@ -82,6 +88,8 @@ export class DetectionPartition implements PartitionWork<"window"> {
   constructor(options: DetectionPartitionOptions) {
     this.#options = options;
     this.#storedWindowMs = options.windowMs;
+    const onBound = (): void => options.counts.dropped("lost-gap");
+    this.#lost = options.partition === lostBatchesPartition ? new LostBatches({ onBound }) : null;
     this.#sources = new SourceWatermarks(this.#sourceOptions());
     this.#series = new SeriesTable({ seriesMax: options.seriesMax, onDropped: (what) => options.counts.dropped(what) });
   }
@@ -89,6 +97,11 @@ export class DetectionPartition implements PartitionWork<"window"> {
   /** Series known now. */
   get seriesCount(): number {
     return this.#series.size;
+  }
+
+  /** Acknowledged batches that are missing; none in all partitions but one. */
+  lostBatches(): readonly LostGroup[] {
+    return this.#lost?.groups() ?? [];
   }
 
   restore(chunks: ReadonlyMap<string, Uint8Array>): void {
@@ -158,7 +171,8 @@ export class DetectionPartition implements PartitionWork<"window"> {
 
   snapshot(): ReadonlyMap<string, Uint8Array | null> {
     const changed = new Map<string, Uint8Array | null>();
-    const core: StoredCore = { version, windowMs: this.#options.windowMs, nextMs: this.#nextMs, sources: this.#sources.toJSON() };
+    const lost = this.#lost === null ? {} : { lost: this.#lost.toJSON() };
+    const core: StoredCore = { version, windowMs: this.#options.windowMs, nextMs: this.#nextMs, sources: this.#sources.toJSON(), ...lost };
     changed.set("core", encode(core));
     for (const [chunk, meters] of this.#series.snapshot()) changed.set(`meters/${chunk}`, meters === null ? null : encode(meters));
     for (const name of this.#changed) {
@@ -173,6 +187,7 @@ export class DetectionPartition implements PartitionWork<"window"> {
   #restoreCore(core: StoredCore): void {
     refuseUnknown(core.version);
     this.#sources = SourceWatermarks.fromJSON(core.sources, this.#sourceOptions());
+    if (core.lost !== undefined) this.#lost?.restore(core.lost);
     this.#storedWindowMs = core.windowMs;
     this.#nextMs = core.nextMs;
   }
@@ -192,7 +207,9 @@ export class DetectionPartition implements PartitionWork<"window"> {
 
   #sourceOptions(): ConstructorParameters<typeof SourceWatermarks>[0] {
     const { sourceSilentMs, counts } = this.#options;
-    return { silentMs: sourceSilentMs, sourcesMax, onCounted: (what) => counts.sourceGap(what) };
+    const shared = { silentMs: sourceSilentMs, sourcesMax };
+    if (this.#lost === null) return { ...shared, onCounted: () => undefined };
+    return { ...shared, onCounted: (what, count) => counts.sourceGap(what, count), lost: this.#lost };
   }
 
   readonly #onDropped = (what: DroppedInWindow): void => this.#options.counts.dropped(what);

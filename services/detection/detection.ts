@@ -1,6 +1,7 @@
 /** The detection stage: owns partitions of the window log, scores every series, tells every anomaly, suppresses nothing (design §5). */
 import type { HeadwaterError } from "../../contract/error.ts";
 import { invariant } from "../../contract/invariant.ts";
+import type { LostGroup } from "../../contract/lost-batches.ts";
 import { Outages } from "../../contract/outage.ts";
 import { type OwnedWork, PartitionGroup } from "../../contract/partition-group.ts";
 import { PartitionReader } from "../../contract/partition-reader.ts";
@@ -30,7 +31,8 @@ export interface DetectionOptions {
 /**
  * Creates the stage. The partitions of the window log are shared out among the processes that run it. Metrics:
  * `headwater_detection_windows_total`, `…_windows_skipped_total`, `…_late_total{what}`, `…_amended_total`, `…_dropped_total{reason}`,
- * `…_anomalies_total{state}`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`, `…_partitions`, `…_series`.
+ * `…_anomalies_total{state}`, `…_source_gaps_total{what}`, `…_retries_total`, `…_partitions_lost_total`, `…_partitions`, `…_series`,
+ * `…_lost_batches`.
  * `settle` needs no timer: it resolves once everything appended to the partitions owned here has been read, scored and written.
  */
 export function createDetection(options: DetectionOptions): Stage {
@@ -44,6 +46,9 @@ export function createDetection(options: DetectionOptions): Stage {
   const series = metrics.gauge("headwater_detection_series", "Series that detection follows");
   // The same registry serves the next stage made on this platform, so the gauge asks whoever was made last.
   Object.assign(series, { collect: () => series.set([...works.values()].reduce((sum, { seriesCount }) => sum + seriesCount, 0)) });
+  const lostBatches = (): LostGroup[] => [...works.values()].flatMap((work) => work.lostBatches());
+  const missing = metrics.gauge("headwater_detection_lost_batches", "Acknowledged batches that were found missing in the last hour");
+  Object.assign(missing, { collect: () => missing.set(lostBatches().reduce((sum, { batches }) => sum + batches, 0)) });
   const outages = new Outages({ name: "detection", clock, logger, onFailed: () => retries.inc() });
 
   async function begin(owner: PartitionOwner<"window">, onLost: (error: HeadwaterError) => void): Promise<OwnedWork> {
@@ -76,7 +81,7 @@ export function createDetection(options: DetectionOptions): Stage {
     },
     onOwned: (partitions) => owned.set(partitions.length),
   });
-  return partitionStage("detection", { topic: "window", group, outages });
+  return { ...partitionStage("detection", { topic: "window", group, outages }), lostBatches };
 }
 
 function createCounts({ metrics }: Platform): DetectionCounts {
@@ -88,7 +93,9 @@ function createCounts({ metrics }: Platform): DetectionCounts {
   const amended = counter("amended_total", "Stored windows replaced because data came after they were closed");
   const dropped = counter("dropped_total", "Data beyond a bound of detection, and values that are no numbers", ["reason"]);
   const anomalies = counter("anomalies_total", "Anomalies told", ["state"]);
-  const gaps = counter("source_gaps_total", "Gaps in the sequences of a source that were given up, and sources forgotten", ["what"]);
+  const gaps = counter("source_gaps_total", "Batches missing in the sequences of a source that were given up, and sources forgotten", [
+    "what",
+  ]);
   return {
     dropped: (reason) => dropped.inc({ reason }),
     late: (what) => late.inc({ what }),
@@ -98,6 +105,6 @@ function createCounts({ metrics }: Platform): DetectionCounts {
       for (const { state } of told) anomalies.inc({ state });
     },
     windowsSkipped: (count) => skipped.inc(count),
-    sourceGap: (what) => gaps.inc({ what }),
+    sourceGap: (what, count) => gaps.inc({ what }, count),
   };
 }

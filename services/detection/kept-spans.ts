@@ -21,7 +21,8 @@ export function chosenSpans(spans: readonly KeptSpan[], choice: SpanChoice): Kep
   const slowest = new Set<KeptSpan>();
   const counts = new Map<string, number>();
   for (const span of [...spans].sort(compareSlowness)) {
-    const key = `${span.entity}\u0000${span.kind}\u0000${span.operation}`;
+    // What the kernel saw takes no place from what the program told of the same requests.
+    const key = `${span.entity}\u0000${span.kind}\u0000${span.operation}\u0000${span.source ?? ""}`;
     const count = counts.get(key) ?? 0;
     if (count >= choice.slowestPerOperation) continue;
     counts.set(key, count + 1);

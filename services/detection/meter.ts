@@ -1,5 +1,6 @@
 /** From the merged partials of one metric in one window to the values of its series. */
 import { roundScore } from "../../contract/canonical.ts";
+import { isFromKernel } from "../../contract/kernel-telemetry.ts";
 import { metricKind } from "../../contract/metric-kind.ts";
 import { derivedMetric, type Statistic } from "../../contract/series.ts";
 import type { DurationPartial, GaugePartial, Partial } from "../../contract/window.ts";
@@ -42,8 +43,9 @@ export class Meter {
 
   constructor(key: MeterKey, onDropped: () => void) {
     this.key = key;
-    // Spans and log lines are events, so a window without them is a window in which nothing happened.
-    this.isOf = key.kind === "duration" || key.metric === derivedMetric.logRecords ? "events" : "reports";
+    // Spans, log lines and what the kernel counts are events, so a window without them is a window in which nothing happened.
+    const isCounted = (key.kind === "count" || key.kind === "histogram") && isFromKernel(key);
+    this.isOf = key.kind === "duration" || key.metric === derivedMetric.logRecords || isCounted ? "events" : "reports";
     this.#streams = new Streams(onDropped);
   }
 

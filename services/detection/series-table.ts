@@ -13,6 +13,11 @@ import { mergePartials, meterKey } from "./window-accumulator.ts";
 
 /** Events count as zero for so many windows after the last one; then nobody knows. */
 const zeroWindowsMax = 60;
+/**
+ * While an entity's spans are no older than this, they say what it served; else the kernel does. Long enough that a pause between two
+ * requests, or between two exports, hands nothing over.
+ */
+const spansWindowsMax = 30;
 /** A meter without data for so long is forgotten with its series. */
 const idleWindowsMax = 2_000;
 /** Meters are kept in this many chunks of a checkpoint. */
@@ -28,7 +33,7 @@ interface ClosedSeries {
 }
 
 /** As it comes, by series id. */
-type Closing = Omit<ClosedSeries, "series" | "anomalies"> & {
+type Closing = Omit<ClosedSeries, "series" | "anomalies" | "requests"> & {
   readonly series: (readonly [string, SeriesSamples])[];
   readonly anomalies: (readonly [string, Anomaly])[];
 };
@@ -64,7 +69,7 @@ export class SeriesTable {
 
   /** Scores and learns one window; windows come in order. `byMeter` holds its merged partials, without the entity-wide totals. */
   close(byMeter: ReadonlyMap<string, readonly Partial[]>, window: WindowSpan): ClosedSeries {
-    const closed: Closing = { series: [], durations: [], anomalies: [], requests: [], bases: new Map() };
+    const closed: Closing = { series: [], durations: [], anomalies: [], bases: new Map() };
     const all = withTotals(byMeter);
     const keys = new Set([...all.keys(), ...this.#meters.keys()]);
     for (const key of sortedBy(keys, (name) => name)) {
@@ -76,12 +81,11 @@ export class SeriesTable {
       if (needsBasis(basis, window)) closed.bases.set(key, basis);
       this.#track(tracked, values, { window, closed });
       closed.durations.push(...durationWindows(partials, window));
-      const request = requestWindow(tracked.meter, partials, window);
-      if (request !== null) closed.requests.push(request);
       if (tracked.meter.idle > idleWindowsMax) this.#forget(key, tracked, { window, closed });
     }
     return {
       ...closed,
+      requests: this.#requests(all, window),
       series: sortedBy(closed.series, ([id]) => id).map(([, samples]) => samples),
       anomalies: sortedBy(closed.anomalies, ([id]) => id).map(([, anomaly]) => anomaly),
     };
@@ -108,6 +112,18 @@ export class SeriesTable {
       this.#meters.set(meterKey(meter.key), { meter, trackers });
       this.#size += trackers.size;
     }
+  }
+
+  /** What every entity served in the window just taken, each once: as its spans have it, or the kernel where they are gone. */
+  #requests(all: ReadonlyMap<string, readonly Partial[]>, window: WindowSpan): RequestWindow[] {
+    const served = new Map<string, { readonly meter: Meter; readonly request: RequestWindow }>();
+    for (const [key, { meter }] of this.#meters) {
+      const request = requestWindow(meter, all.get(key) ?? [], window);
+      if (request === null) continue;
+      const other = served.get(request.entity);
+      if (other === undefined || preferred(meter, other.meter) === meter) served.set(request.entity, { meter, request });
+    }
+    return sortedBy(served, ([entity]) => entity).map(([, { request }]) => request);
   }
 
   #meterOf(key: string, partials: readonly Partial[]): TrackedMeter | null {
@@ -200,10 +216,18 @@ export function durationWindows(partials: readonly Partial[], window: WindowSpan
   });
 }
 
+/** Of two tellers of what one entity served. */
+function preferred(one: Meter, other: Meter): Meter {
+  const [spans, kernel] = one.key.metric === derivedMetric.serverDuration ? [one, other] : [other, one];
+  return spans.idle <= spansWindowsMax ? spans : kernel;
+}
+
+const servedMetrics: ReadonlySet<string> = new Set([derivedMetric.serverDuration, derivedMetric.kernelServerDuration]);
+
 /** What an entity served, all operations together; also when that is nothing, until it has been idle for long. */
 function requestWindow(meter: Meter, partials: readonly Partial[], window: WindowSpan): RequestWindow | null {
   const { entity, metric, attributes, kind } = meter.key;
-  if (kind !== "duration" || metric !== derivedMetric.serverDuration || attributes !== "" || meter.idle > zeroWindowsMax) return null;
+  if (kind !== "duration" || !servedMetrics.has(metric) || attributes !== "" || meter.idle > zeroWindowsMax) return null;
   const [total] = partials;
   const served = total?.kind === "duration" ? total : { count: 0, failed: 0, buckets: [] };
   return { entity, windowStartMs: window.startMs, count: served.count, failed: served.failed, buckets: served.buckets };

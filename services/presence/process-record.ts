@@ -1,6 +1,7 @@
 /** What is kept of a process that announces itself, the bounds of that, and the order in which processes are listed. */
 import { z } from "zod";
 import { compareCodeUnits } from "../../contract/canonical.ts";
+import { LostGroup, lostGroupsMax } from "../../contract/lost-batches.ts";
 import type { ProcessStatus, SeenProcess } from "../../contract/port.ts";
 import { StageName } from "../../contract/topic.ts";
 
@@ -23,6 +24,7 @@ export const ProcessRecord = z.object({
   state: z.enum(["starting", "ready", "waiting", "stopping"]),
   reasons: z.array(z.string().max(reasonLengthMax)).max(reasonsMax),
   partitions: z.record(z.string().max(64), z.array(z.number().int().nonnegative()).max(64)),
+  lostBatches: z.array(LostGroup).max(lostGroupsMax).default([]),
 });
 
 /** A copy that keeps the bounds: what is too long is cut, and a later change of the status does not reach it. */
@@ -37,6 +39,7 @@ export function recordOf(status: ProcessStatus): ProcessStatus {
     state: status.state,
     reasons: status.reasons.slice(0, reasonsMax).map((reason) => reason.slice(0, reasonLengthMax)),
     partitions: Object.fromEntries(Object.entries(status.partitions).map(([topic, partitions]) => [topic, [...partitions]])),
+    lostBatches: status.lostBatches.slice(-lostGroupsMax),
   };
 }
 

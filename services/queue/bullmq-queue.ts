@@ -121,9 +121,14 @@ class BullmqQueue implements Queue, ObservableQueue {
       }
       const { id } = json as { id?: unknown };
       invariant(typeof id === "string", `a message of ${topic} has a body and no id`);
-      // The body first: a job without its body would be a loss, a body without a job is swept.
-      await this.#payloads.put(id, body);
-      for (const name of names) await this.#queue(name).add(topic, job, { jobId: jobIdOf(id) });
+      // A Redis that was started again between two of these steps may have lost what it answered before. Done twice they do no harm: a job
+      // that is there stays as it is, and one that is done already finds its batch marked.
+      for (let connections = -1; connections !== this.#reach.connections; ) {
+        connections = this.#reach.connections;
+        // The body first: a job without its body would be a loss, a body without a job is swept.
+        await this.#payloads.put(id, body);
+        for (const name of names) await this.#queue(name).add(topic, job, { jobId: jobIdOf(id) });
+      }
     });
   }
 

@@ -17,6 +17,8 @@ const stalledLookMs = 2_500;
 const stalledCountMax = 10;
 /** Pause before a step of BullMQ's that lost its connection is tried again. */
 const stepRetryMs = 500;
+/** Handings-out before a body that is missing is lost: its publisher may be about to put it there again, after Redis was restarted. */
+const bodyLooksMax = 3;
 /** How long Redis may take to note what handlers have finished, once nothing more is handed out. */
 const stopWaitMs = 4_000;
 
@@ -136,7 +138,7 @@ export class BullmqReader {
     }
   }
 
-  /** The whole message; null when it was handled before. Throws REQUEST_INVALID, PAYLOAD_LOST. */
+  /** The whole message; null when it was handled before. Throws REQUEST_INVALID, QUEUE_UNAVAILABLE, PAYLOAD_LOST. */
   async #read(job: Job<JobData>): Promise<unknown> {
     const { topics, topic, payloads, connection, reduced, onCounted } = this.#options;
     const { json, bodyBytes } = parseJobData(job.data);
@@ -148,6 +150,7 @@ export class BullmqReader {
       onCounted("queue_redelivered_done", 1);
       return null;
     }
+    if (job.attemptsMade + 1 < bodyLooksMax) throw new HeadwaterError("QUEUE_UNAVAILABLE", `the body of ${topic} ${id} is not in Redis`);
     onCounted("queue_payloads_lost", 1);
     throw new HeadwaterError(
       "PAYLOAD_LOST",

@@ -13,11 +13,20 @@ export class RedisReach {
   readonly #connection: Redis;
   readonly #clock: Clock;
   readonly #address: string;
+  #connections = 0;
 
   constructor(options: { connection: Redis; clock: Clock; url: string }) {
     this.#connection = options.connection;
     this.#clock = options.clock;
     this.#address = redisAddress(options.url);
+    options.connection.on("ready", () => {
+      this.#connections += 1;
+    });
+  }
+
+  /** How often a connection was made. While it stays the same, Redis was not started again, so that what it answered still holds. */
+  get connections(): number {
+    return this.#connections;
   }
 
   /**

@@ -23,6 +23,7 @@ export function blindSpots(input: BlindSpotInput): BlindSpot[] {
   const { graph, operations, series } = input;
   const { otlpUrl, apiUrl } = addressWords;
   const withSpans = new Set(operations.filter(({ side }) => side !== "internal").map(({ entity }) => entity));
+  const withOwnSpans = new Set(operations.filter(({ source }) => source === undefined).map(({ entity }) => entity));
   const withSeries = new Set(series.map(({ entity }) => entity));
   const services = graph.entities.filter(({ type }) => type === "service");
   // A series' state is that of now, which depends on how far the store has come; the band of its last sample is that of the time asked for.
@@ -32,6 +33,11 @@ export function blindSpots(input: BlindSpotInput): BlindSpot[] {
     ...spotOf(ids(services.filter(({ id }) => !withSpans.has(id))), (names) => ({
       what: `no spans from ${names}`,
       cost: "errors and slowness there are seen only from its callers",
+      command: `${otlp} OTEL_TRACES_EXPORTER=otlp <start it again>`,
+    })),
+    ...spotOf(ids(services.filter(({ id }) => withSpans.has(id) && !withOwnSpans.has(id))), (names) => ({
+      what: `no spans from ${names}, only what the kernel sees`,
+      cost: "which call belongs to which request is not known there, so where failures and time began is found by counting",
       command: `${otlp} OTEL_TRACES_EXPORTER=otlp <start it again>`,
     })),
     ...spotOf(ids(services.filter(({ id }) => !withSeries.has(id))), (names) => ({

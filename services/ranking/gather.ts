@@ -3,10 +3,12 @@
  * during the fault. Identical stores give an identical snapshot: every query is bounded by event time, every list is sorted.
  */
 import type { EvidenceSnapshot, Interval } from "../../contract/evidence.ts";
+import { isAgentMetric, kernelEvent, kernelEventOf } from "../../contract/kernel-telemetry.ts";
 import type { DurationWindow, EventStore, GraphStore, TelemetryStore } from "../../contract/port.ts";
 import type { VerdictRequest } from "../../contract/verdict.ts";
 import type { KeptSpan } from "../../contract/window.ts";
 import { awaitCompleteness } from "../../graph/await-graph.ts";
+import { agentSpots } from "./agent-spots.ts";
 import { blindSpots } from "./blind-spots.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { EarlierIncidents } from "./earlier-incidents.ts";
@@ -51,9 +53,11 @@ export async function gatherSnapshot(request: VerdictRequest, ports: GatherPorts
   const entities = graph.entities.map(({ id }) => id);
   const { durations, normal: range2 } = await durationsOf(entities, { fault, normal: range, ports, cut });
   const owners = [...entities, ...graph.dependencies.map(({ id }) => id)];
-  const stored =
+  const told =
     entities.length === 0 ? [] : await ports.telemetry.series({ entities: owners, fromMs: range2.fromMs, toMs: fault.toMs, seriesMax });
-  if (stored.length >= seriesMax) boundHit(ports, cut, { name: "series", text: `only ${seriesMax} series were looked at` });
+  // What an agent says of itself is no evidence of what it observes.
+  const stored = told.filter(({ key }) => !isAgentMetric(key.metric));
+  if (told.length >= seriesMax) boundHit(ports, cut, { name: "series", text: `only ${seriesMax} series were looked at` });
   const all = selectSeries(stored, graph);
   const earlier = await ports.earlier.endedBefore(onsetMs, request.incident);
   const firstSeenMs = earliest([...all.map(({ atMs }) => atMs[0]), ...durations.map((row) => row.windowStartMs)]);
@@ -62,6 +66,7 @@ export async function gatherSnapshot(request: VerdictRequest, ports: GatherPorts
   const spans = await spansOf(entities, { fault, normal, ports, cut });
   const operations = selectOperations({ durations, spans, normal, fault, graph });
   const templates = await templatesOf(entities, { fault, normal, ports, cut });
+  const agents = await agentSpots(graph.entities, { telemetry: ports.telemetry, fault, windowMs });
   const changes = await ports.changes.between(onsetMs - changesBeforeMs, askedForMs);
   const known = new Set(owners);
   const changesOfNobody = changes.filter(({ entity }) => !known.has(entity)).map(({ id }) => id);
@@ -71,7 +76,7 @@ export async function gatherSnapshot(request: VerdictRequest, ports: GatherPorts
     normal,
     fault,
     symptoms: request.symptoms,
-    entities: graph.entities.map(snapshotEntity),
+    entities: graph.entities.map((entity) => snapshotEntity(entity, graph)),
     dependencies: graph.dependencies.map((dependency) => snapshotDependency(dependency, { onsetMs, windowMs })),
     series,
     operations,
@@ -79,7 +84,7 @@ export async function gatherSnapshot(request: VerdictRequest, ports: GatherPorts
     invocations: selectInvocations(operations),
     events: [],
     changes: changes.filter(({ entity }) => known.has(entity)),
-    blindSpots: blindSpots({ graph, stored, series, operations, cut, changesOfNobody }),
+    blindSpots: [...blindSpots({ graph, stored, series, operations, cut, changesOfNobody }), ...agents],
   };
 }
 
@@ -143,7 +148,8 @@ async function templatesOf(entities: readonly string[], { fault, normal, ports, 
   if (counts.length >= templateRowsMax) {
     boundHit(ports, cut, { name: "templates", text: `only ${templateRowsMax} rows of log templates were looked at` });
   }
-  return selectTemplates(counts, { normal, fault });
+  const told = counts.filter(({ text }) => kernelEventOf(text) !== kernelEvent.interval);
+  return selectTemplates(told, { normal, fault });
 }
 
 function earliest(times: readonly (number | undefined)[]): number | null {

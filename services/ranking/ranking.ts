@@ -14,6 +14,7 @@ import type { Stage } from "../stage.ts";
 import { ChangeLog } from "./change-log.ts";
 import { EarlierIncidents } from "./earlier-incidents.ts";
 import { type GatherPorts, gatherSnapshot } from "./gather.ts";
+import { kernelPathOf } from "./kernel-path.ts";
 
 interface RankingOptions {
   readonly platform: Platform;
@@ -73,7 +74,8 @@ export function createRanking(options: RankingOptions): Stage {
     const answeredAtMs = platform.clock.nowMs();
     await seal(events, verdict.snapshotHash, snapshot);
     const times = { gatheredInMs: gatheredMs - begunMs, rankedInMs: answeredAtMs - gatheredMs, answeredAtMs };
-    const operational = { ...times, path: { engines: { ...options.engines }, queries } };
+    const kernel = await kernelPathOf({ snapshot, result: verdict.result }, telemetry);
+    const operational = { ...times, path: { engines: { ...options.engines }, queries }, ...(kernel === null ? {} : { kernel }) };
     await outages.waiting("the queue of verdicts is full, because the incident stage is behind or does not run", () =>
       queue.publish("verdict", { verdict, operational }),
     );

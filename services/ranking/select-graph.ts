@@ -1,11 +1,13 @@
 /** The part of the dependency graph around the symptoms, as the ranker wants it. */
 import { compareCodeUnits, sortedBy } from "../../contract/canonical.ts";
-import type { Dependency, Entity } from "../../contract/entity.ts";
+import { type Dependency, type Entity, hostEntityId } from "../../contract/entity.ts";
 import type { SnapshotDependency, SnapshotEntity } from "../../contract/evidence.ts";
 import type { GraphPart, GraphStore, GraphView } from "../../contract/port.ts";
 
 /** Entities of one snapshot, nearest to the symptoms first. */
 export const entitiesMax = 200;
+/** Hosts of those, as far as they tell of themselves. */
+const hostsMax = 50;
 /** A dependency that was first seen in the fault or this many windows before it is new; one seen earlier was there all along. */
 const newWindows = 10;
 
@@ -17,6 +19,8 @@ export interface SelectedGraph {
   readonly left: number;
   /** The dependency that a caller reaches at an address, or null. */
   dependencyAt(caller: string, address: string): Dependency | null;
+  /** As above, also where only the caller knows what kind of system it is that listens there. */
+  dependencyReached(caller: string, address: string): Dependency | null;
 }
 
 /** Looks at the graph until nothing more is found by going from one moment's dependencies to the other's. */
@@ -40,17 +44,29 @@ export async function readGraph(
     if (part.left > 0) {
       // It is cut at its bound, so what is kept has to be nearest to the symptoms and to nothing else.
       const near = [await look(onsetMs, symptoms), await look(askedMs, symptoms)];
-      return selectGraph(near, symptoms);
+      return await withHosts(selectGraph(near, symptoms), { graph, askedMs });
     }
     parts[moment] = part;
     const before = reached.size;
     for (const { id } of part.entities) reached.add(id);
     if (count > 0 && reached.size === before) break;
   }
-  return selectGraph(
+  const selected = selectGraph(
     parts.flatMap((part) => part ?? []),
     symptoms,
   );
+  return await withHosts(selected, { graph, askedMs });
+}
+
+/** Adds the hosts on which the selected are: no call leads to a host. */
+async function withHosts(selected: SelectedGraph, from: { graph: GraphStore; askedMs: number }): Promise<SelectedGraph> {
+  const named = new Set(selected.entities.flatMap(({ host }) => (host === null ? [] : [hostEntityId(host)])));
+  if (named.size === 0) return selected;
+  const ids = sortedBy(named, (id) => id).slice(0, hostsMax);
+  const part = await from.graph.neighbourhood({ atMs: from.askedMs, ids, entitiesMax: hostsMax });
+  const hosts = part.entities.filter(({ type, id }) => type === "host" && named.has(id));
+  const entities = new Map([...selected.entities, ...hosts].map((entity) => [entity.id, entity]));
+  return { ...selected, entities: sortedBy(entities.values(), ({ id }) => id) };
 }
 
 /** All views together, cut to what lies around the symptoms, whichever way the calls go; `left` of a view is what it leaves out itself. */
@@ -61,8 +77,12 @@ export function selectGraph(views: readonly (GraphView & { readonly left?: numbe
   const selected = new Set(reached.slice(0, entitiesMax));
   const inside = [...dependencies.values()].filter(({ source, target }) => selected.has(source) && selected.has(target));
   const byAddress = new Map<string, Dependency>();
+  const byPlace = new Map<string, Dependency>();
   for (const dependency of sortedBy(inside, ({ id }) => id).reverse()) {
-    for (const address of dependency.addresses) byAddress.set(JSON.stringify([dependency.source, address]), dependency);
+    for (const address of dependency.addresses) {
+      byAddress.set(JSON.stringify([dependency.source, address]), dependency);
+      byPlace.set(JSON.stringify([dependency.source, address.slice(address.indexOf("@") + 1)]), dependency);
+    }
   }
   return {
     entities: sortedBy(
@@ -73,6 +93,10 @@ export function selectGraph(views: readonly (GraphView & { readonly left?: numbe
     left:
       Math.max(reached.length, ...views.map(({ entities: some, left }) => (left === undefined ? 0 : some.length + left))) - selected.size,
     dependencyAt: (caller, address) => byAddress.get(JSON.stringify([caller, address])) ?? null,
+    dependencyReached: (caller, address) => {
+      const key = JSON.stringify([caller, address]);
+      return byAddress.get(key) ?? byPlace.get(key) ?? null;
+    },
   };
 }
 
@@ -98,8 +122,11 @@ function around(starts: readonly string[], dependencies: readonly Dependency[]):
   return [...reached];
 }
 
-export function snapshotEntity({ id, type, alias, host, zone, entry }: Entity): SnapshotEntity {
-  return { id, type, alias, host, zone, entry };
+/** `host` is the id of the host's entity where the host tells of itself, else its name. */
+export function snapshotEntity({ id, type, alias, host, zone, entry }: Entity, graph: SelectedGraph): SnapshotEntity {
+  const hostId = host === null ? null : hostEntityId(host);
+  const isKnown = type !== "host" && graph.entities.some((other) => other.id === hostId && other.type === "host");
+  return { id, type, alias, host: isKnown ? hostId : host, zone, entry };
 }
 
 export function snapshotDependency(dependency: Dependency, options: { onsetMs: number; windowMs: number }): SnapshotDependency {

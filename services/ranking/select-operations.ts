@@ -5,6 +5,7 @@ import type { DurationWindow } from "../../contract/port.ts";
 import { derivedMetric } from "../../contract/series.ts";
 import type { KeptSpan } from "../../contract/window.ts";
 import { addBuckets, type Histogram, histogramQuantile } from "../../graph/duration-histogram.ts";
+import { withKernelOperations } from "./kernel-operations.ts";
 import { ownTimes } from "./own-time.ts";
 import type { SelectedGraph } from "./select-graph.ts";
 
@@ -13,10 +14,13 @@ const examplesMax = 5;
 const ownTimesMin = 5;
 
 type Side = SnapshotOperation["side"];
-const sideOf = new Map<string, Side>([
-  [derivedMetric.serverDuration, "server"],
-  [derivedMetric.clientDuration, "client"],
-  [derivedMetric.internalDuration, "internal"],
+type Source = "kernel" | undefined;
+const tellerOf = new Map<string, { readonly side: Side; readonly source: Source }>([
+  [derivedMetric.serverDuration, { side: "server", source: undefined }],
+  [derivedMetric.clientDuration, { side: "client", source: undefined }],
+  [derivedMetric.internalDuration, { side: "internal", source: undefined }],
+  [derivedMetric.kernelServerDuration, { side: "server", source: "kernel" }],
+  [derivedMetric.kernelClientDuration, { side: "client", source: "kernel" }],
 ]);
 
 interface Tally {
@@ -29,6 +33,7 @@ interface Tally {
 interface Operation {
   readonly entity: string;
   readonly side: Side;
+  readonly source: Source;
   /** Operation of a server or internal span, address of a client span's peer. */
   readonly name: string;
   readonly normal: Tally;
@@ -45,9 +50,11 @@ export interface OperationInput {
 
 export function selectOperations(input: OperationInput): SnapshotOperation[] {
   const operations = tallied(input);
-  const known = { own: ownTimes(input.spans), origins: failedAtOrigin(input.spans) };
+  // What the kernel saw of a request nests in nothing, and what nests in it is not known.
+  const told = input.spans.filter(({ source }) => source === undefined);
+  const known = { own: ownTimes(told), origins: failedAtOrigin(told) };
   const made = [...operations.values()].map((operation) => snapshotOperation(operation, input.graph, known));
-  return sortedBy(made, ({ id }) => id);
+  return sortedBy(withKernelOperations(made), ({ id }) => id);
 }
 
 /** Requests served per entity; of one that sends no spans itself, the calls its callers made. */
@@ -66,12 +73,12 @@ export function selectInvocations(operations: readonly SnapshotOperation[]): Sna
 function tallied({ durations, spans, normal, fault }: OperationInput): Map<string, Operation> {
   const operations = new Map<string, Operation>();
   for (const row of durations) {
-    const side = sideOf.get(row.metric);
+    const teller = tellerOf.get(row.metric);
     // Rows without attributes are the sum over all operations.
-    if (side === undefined || row.attributes === "") continue;
-    const name = nameOf(side, row.attributes);
-    const key = JSON.stringify([row.entity, side, name]);
-    const operation = operations.get(key) ?? { entity: row.entity, side, name, normal: emptyTally(), abnormal: emptyTally() };
+    if (teller === undefined || row.attributes === "") continue;
+    const name = nameOf(teller.side, row.attributes);
+    const key = operationKey({ ...teller, entity: row.entity, name });
+    const operation = operations.get(key) ?? { entity: row.entity, ...teller, name, normal: emptyTally(), abnormal: emptyTally() };
     operations.set(key, operation);
     const tally = tallyAt(operation, row.windowStartMs, { normal, fault });
     if (tally === null) continue;
@@ -82,11 +89,15 @@ function tallied({ durations, spans, normal, fault }: OperationInput): Map<strin
   for (const span of spans) {
     const side = sideOfSpan(span);
     const own = side === "client" ? (span.peer ?? "unknown") : span.operation.replaceAll(",", ";");
-    const operation =
-      operations.get(JSON.stringify([span.entity, side, own])) ?? operations.get(JSON.stringify([span.entity, side, "other"]));
+    const of = { entity: span.entity, side, source: span.source };
+    const operation = operations.get(operationKey({ ...of, name: own })) ?? operations.get(operationKey({ ...of, name: "other" }));
     if (operation !== undefined) tallyAt(operation, span.windowStartMs, { normal, fault })?.spans.push(span);
   }
   return operations;
+}
+
+function operationKey({ entity, side, source, name }: Pick<Operation, "entity" | "side" | "source" | "name">): string {
+  return JSON.stringify([entity, side, name, source ?? ""]);
 }
 
 function nameOf(side: Side, attributes: string): string {
@@ -127,12 +138,13 @@ function spanId(span: KeptSpan): string {
 }
 
 function snapshotOperation(
-  { entity, side, name, normal, abnormal }: Operation,
+  { entity, side, source, name, normal, abnormal }: Operation,
   graph: SelectedGraph,
   known: SpanKnowledge,
 ): SnapshotOperation {
-  const dependency = side === "client" ? graph.dependencyAt(entity, name) : null;
-  const atOrigin = abnormal.spans.filter((span) => known.origins.has(spanId(span)));
+  const reached = source === "kernel" ? graph.dependencyReached : graph.dependencyAt;
+  const dependency = side === "client" ? reached(entity, name) : null;
+  const atOrigin = abnormal.spans.filter((span) => (source === "kernel" ? span.failed : known.origins.has(spanId(span))));
   return {
     id: side === "client" ? `operation:${entity}|client||${name}` : `operation:${entity}|${side}|${name}|`,
     entity,
@@ -143,6 +155,7 @@ function snapshotOperation(
     abnormal: statistics(abnormal, known),
     examples: examplesOf(abnormal.spans, atOrigin),
     exception: commonest(atOrigin.flatMap((span) => exceptionOf(span) ?? [])),
+    ...(source === undefined ? {} : { source }),
   };
 }
 

@@ -75,7 +75,8 @@ async function checkLayout(connection: Redis, place: RedisPlace, at: { address: 
     return await connection.get(version);
   }, at);
   const found = Number(known);
-  if (!Number.isInteger(found)) {
+  // Layouts count from 1; there has been no other yet, so there is nothing to be migrated.
+  if (!Number.isInteger(found) || found < layoutVersion) {
     throw new HeadwaterError(
       "DATA_FOREIGN",
       `the key ${version} in Redis at ${at.address} is "${known?.slice(0, 40)}", not ours: choose another redis.prefix`,

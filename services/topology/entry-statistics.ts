@@ -5,6 +5,8 @@ const minuteMs = 60_000;
 /** An entity is an entry when so many of its last minute's server halves had no caller, and so large a share. */
 const unmatchedMin = 20;
 const unmatchedShareMin = 0.9;
+/** The kernel's halves are a few of many connections, chosen alike at both ends; so many without a caller are enough. */
+const kernelUnmatchedMin = 4;
 const entitiesMax = 20_000;
 
 interface Slice {
@@ -64,14 +66,33 @@ export class EntryStatistics {
   }
 }
 
-/** Whether the entity is called by outsiders, by the tables of all partitions. */
+/** Whether the entity is called by outsiders, by the spans of all partitions. */
 export function isCalledFromOutside(tables: Iterable<EntryStatistics>, entity: string, nowMs: number): boolean {
+  const { total, unmatched } = counted(tables, entity, nowMs);
+  return unmatched >= unmatchedMin && unmatched >= unmatchedShareMin * total;
+}
+
+/**
+ * Whether the kernel sees callers that nobody knows, of an entity of which no spans say who calls it: a caller on a host without an agent
+ * looks like an outsider to the kernel, and only to the kernel.
+ */
+export function isSeenFromOutside(
+  of: { readonly tables: Iterable<EntryStatistics>; readonly kernelTables: Iterable<EntryStatistics> },
+  entity: string,
+  nowMs: number,
+): boolean {
+  if (counted(of.tables, entity, nowMs).total > 0) return false;
+  const { total, unmatched } = counted(of.kernelTables, entity, nowMs);
+  return unmatched >= kernelUnmatchedMin && unmatched >= unmatchedShareMin * total;
+}
+
+function counted(tables: Iterable<EntryStatistics>, entity: string, nowMs: number): { total: number; unmatched: number } {
   let total = 0;
   let unmatched = 0;
   for (const table of tables) {
-    const counted = table.of(entity, nowMs);
-    total += counted.total;
-    unmatched += counted.unmatched;
+    const here = table.of(entity, nowMs);
+    total += here.total;
+    unmatched += here.unmatched;
   }
-  return unmatched >= unmatchedMin && unmatched >= unmatchedShareMin * total;
+  return { total, unmatched };
 }

@@ -2,6 +2,7 @@
 import { sortedBy } from "../../contract/canonical.ts";
 import { type Dependency, dependencyId, type Entity, type EntityType, idLengthMax } from "../../contract/entity.ts";
 import type { EntityObservation } from "../../contract/window.ts";
+import { ownType } from "./peer.ts";
 
 const entitiesMax = 20_000;
 const dependenciesMax = 50_000;
@@ -30,6 +31,7 @@ interface DependencySight {
   readonly address: string | null;
   readonly atMs: number;
   readonly confidence: number;
+  readonly learnedFrom: "spans" | "kernel";
 }
 
 export class PartitionGraph {
@@ -46,8 +48,8 @@ export class PartitionGraph {
   }
 
   /** What a resource said of itself; the newest version, host and zone count. */
-  observe({ entity, namespace, name, version, host, zone, atMs }: EntityObservation): void {
-    const kept = this.#entity(entity, { type: "service", namespace, name, atMs });
+  observe({ entity, namespace, name, version, host, zone, atMs, type }: EntityObservation): void {
+    const kept = this.#entity(entity, { type: type ?? ownType(entity), namespace, name, atMs });
     if (kept === null) return;
     const { value } = kept;
     const isNewest = atMs >= value.lastSeenMs;
@@ -94,14 +96,31 @@ export class PartitionGraph {
     const isNew = address !== null && !value.addresses.includes(address) && value.addresses.length < addressesMax;
     const isNewest = seen.atMs >= value.lastSeenMs && seen.protocol !== "unknown";
     const protocol = value.protocol === "unknown" || isNewest ? seen.protocol : value.protocol;
-    if (isNew || protocol !== value.protocol || seen.confidence > value.confidence) kept.isChanged = true;
+    // What a program tells of its calls counts more than what is seen of them from below.
+    const learnedFrom = value.learnedFrom === "kernel" ? seen.learnedFrom : value.learnedFrom;
+    const isOther = protocol !== value.protocol || learnedFrom !== value.learnedFrom;
+    if (isNew || isOther || seen.confidence > value.confidence) kept.isChanged = true;
     kept.value = {
       ...value,
       protocol,
+      learnedFrom,
       lastSeenMs: Math.max(value.lastSeenMs, seen.atMs),
       confidence: Math.max(value.confidence, seen.confidence),
       addresses: isNew && address !== null ? sortedBy([...value.addresses, address], (item) => item) : value.addresses,
     };
+  }
+
+  /** Goes on with a dependency that the graph has of this partition. Those of one id are given in order of their begin. */
+  takeUp(dependency: Dependency): void {
+    const { id, validFromMs, lastSeenMs } = dependency;
+    // Begun anew while the first was open: known only of a partition that had to go on without its checkpoint.
+    if (this.#dependencies.has(id)) this.end(id, validFromMs);
+    if (this.#dependencies.size >= dependenciesMax) {
+      this.#onDropped("dependency");
+      return;
+    }
+    this.#dependencies.set(id, { value: dependency, toldMs: lastSeenMs, isChanged: false });
+    this.#noteLastSeen(id, lastSeenMs);
   }
 
   /** Ids of dependencies on this entity. */
@@ -159,9 +178,9 @@ export class PartitionGraph {
       this.#onDropped("dependency");
       return null;
     }
-    const { source, target, protocol, atMs, confidence } = seen;
+    const { source, target, protocol, atMs, confidence, learnedFrom } = seen;
     const valid = { validFromMs: atMs, validToMs: null, lastSeenMs: atMs };
-    const value: Dependency = { id, source, target, protocol, ...valid, learnedFrom: "spans", confidence, addresses: [] };
+    const value: Dependency = { id, source, target, protocol, ...valid, learnedFrom, confidence, addresses: [] };
     const kept = { value, toldMs: null, isChanged: true };
     this.#dependencies.set(id, kept);
     return kept;

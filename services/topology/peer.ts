@@ -23,3 +23,13 @@ export function peerType(peer: string): EntityType {
   if (brokers.has(system)) return "broker";
   return at > 0 || datastores.has(system) ? "datastore" : "external";
 }
+
+/**
+ * What kind of entity one is that tells of itself. The agent names a datastore or broker that it sees listening by its address key, as those
+ * who call it do.
+ */
+export function ownType(entity: string): EntityType {
+  const system = entity.slice(0, Math.max(0, entity.indexOf("@")));
+  if (brokers.has(system)) return "broker";
+  return datastores.has(system) ? "datastore" : "service";
+}

@@ -4,7 +4,7 @@
  */
 import type { GraphDelta } from "../../contract/port.ts";
 import { entityAt } from "./address-book.ts";
-import { isCalledFromOutside } from "./entry-statistics.ts";
+import { isCalledFromOutside, isSeenFromOutside } from "./entry-statistics.ts";
 import { sliceMs, type TopologyCounts, type TopologyPartition } from "./topology-partition.ts";
 
 /** Address books and entry statistics are looked through for what is old this often. */
@@ -84,7 +84,8 @@ export class TopologyCore {
   #judgeEntry(entity: string, nowMs: number): void {
     if (this.#partitions.some(({ graph }) => graph.isEntry(entity))) return;
     const tables = this.#partitions.map(({ entries }) => entries);
-    if (!isCalledFromOutside(tables, entity, nowMs)) return;
+    const kernelTables = this.#partitions.map(({ kernelEntries }) => kernelEntries);
+    if (!isCalledFromOutside(tables, entity, nowMs) && !isSeenFromOutside({ tables, kernelTables }, entity, nowMs)) return;
     for (const { graph } of this.#partitions) graph.markEntry(entity);
   }
 
@@ -105,9 +106,10 @@ export class TopologyCore {
   }
 
   #sweep(active: readonly TopologyPartition[], nowMs: number): void {
-    for (const { book, entries } of active) {
+    for (const { book, entries, kernelEntries } of active) {
       book.forgetBefore(nowMs - this.#options.idleMs);
       entries.forgetOld(nowMs);
+      kernelEntries.forgetOld(nowMs);
     }
   }
 

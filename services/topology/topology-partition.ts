@@ -12,7 +12,7 @@ import { AddressBook, type StoredAddressBook } from "./address-book.ts";
 import { type Call, CallJoin, compareHalves, type StoredCallJoin, type Unmatched } from "./call-join.ts";
 import { EntryStatistics, type StoredEntryStatistics } from "./entry-statistics.ts";
 import { PartitionGraph, type StoredGraph } from "./partition-graph.ts";
-import { peerType } from "./peer.ts";
+import { ownType, peerType } from "./peer.ts";
 
 /** The slice of event time that topology moves on by. */
 export const sliceMs = 1_000;
@@ -30,7 +30,8 @@ export interface TopologyCounts {
   unmatched(side: "client" | "server"): void;
   peerless(): void;
   secondsSkipped(count: number): void;
-  sourceGap(what: "gap" | "source"): void;
+  /** Told by one partition for all, since all see the same sources. */
+  sourceGap(what: "gap" | "source", count: number): void;
 }
 
 interface TopologyPartitionOptions {
@@ -65,6 +66,8 @@ export class TopologyPartition {
   readonly book: AddressBook;
   readonly graph: PartitionGraph;
   readonly entries = new EntryStatistics();
+  /** Of the kernel's halves, which are few of many. */
+  readonly kernelEntries = new EntryStatistics();
   readonly #options: TopologyPartitionOptions;
   readonly #join: CallJoin;
   readonly #waiting = new Map<number, Waiting>();
@@ -135,7 +138,7 @@ export class TopologyPartition {
     const unmatched = this.#join.expire(endMs);
     for (const server of unmatched.servers) {
       this.#options.counts.unmatched("server");
-      this.entries.count(server.entity, "unmatched", endMs - sliceMs);
+      this.#entriesOf(server).count(server.entity, "unmatched", endMs - sliceMs);
     }
     return unmatched;
   }
@@ -187,13 +190,15 @@ export class TopologyPartition {
       else if (name === "book") this.book.restore(stored as StoredAddressBook);
       else if (name === "graph") this.graph.restore(stored as StoredGraph);
       else if (name === "entries") this.entries.restore(stored as StoredEntryStatistics);
+      else if (name === "kernel-entries") this.kernelEntries.restore(stored as StoredEntryStatistics);
     }
   }
 
   snapshot(): ReadonlyMap<string, Uint8Array> {
     const core: StoredCore = { version, nextMs: this.#nextMs, toldThroughMs: this.#toldThroughMs, sources: this.#sources.toJSON() };
-    const parts = { core, waiting: [...this.#waiting], join: this.#join, book: this.book, graph: this.graph, entries: this.entries };
-    return new Map(Object.entries(parts).map(([name, part]) => [name, Buffer.from(JSON.stringify(part), "utf8")]));
+    const parts = { core, waiting: [...this.#waiting], join: this.#join, book: this.book, graph: this.graph };
+    const counted = { entries: this.entries, "kernel-entries": this.kernelEntries };
+    return new Map(Object.entries({ ...parts, ...counted }).map(([name, part]) => [name, Buffer.from(JSON.stringify(part), "utf8")]));
   }
 
   #restoreCore({ version: stored, nextMs, toldThroughMs, sources }: StoredCore): void {
@@ -212,7 +217,10 @@ export class TopologyPartition {
 
   #sourceOptions(): ConstructorParameters<typeof SourceWatermarks>[0] {
     const { sourceSilentMs, counts } = this.#options;
-    return { silentMs: sourceSilentMs, sourcesMax, onCounted: (what) => counts.sourceGap(what) };
+    const onCounted = (what: "gap" | "source", count: number): void => {
+      if (this.partition === 0) counts.sourceGap(what, count);
+    };
+    return { silentMs: sourceSilentMs, sourcesMax, onCounted };
   }
 
   /** Where something of this moment waits: in its second, or, when that is over, in the next one to be taken. */
@@ -234,10 +242,13 @@ export class TopologyPartition {
   }
 
   #takeHalf(half: HalfDependency, startMs: number): string[] {
-    this.graph.touch(half.entity, "service", half.atMs);
+    const type = ownType(half.entity);
+    this.graph.touch(half.entity, type, half.atMs);
+    // Whoever calls it names it by its address: that is the dependency, and nobody enters here.
+    if (half.side === "server" && type !== "service" && half.learnedFrom === "kernel") return [];
     if (half.side === "server" && half.spanId === null) {
       this.graph.markEntry(half.entity);
-      this.entries.count(half.entity, "unmatched", startMs);
+      this.#entriesOf(half).count(half.entity, "unmatched", startMs);
       return [];
     }
     const { peer } = half;
@@ -251,7 +262,7 @@ export class TopologyPartition {
 
   #takeCall({ client, server }: Call, startMs: number): string[] {
     this.#options.counts.joined();
-    this.entries.count(server.entity, "matched", startMs);
+    this.#entriesOf(server).count(server.entity, "matched", startMs);
     const protocol = client.protocol === "unknown" ? server.protocol : client.protocol;
     const { peer } = client;
     const atMs = Math.max(client.atMs, server.atMs);
@@ -261,16 +272,21 @@ export class TopologyPartition {
     return this.book.learn(peer, server.entity, atMs) ? [peer] : [];
   }
 
+  #entriesOf(half: HalfDependency): EntryStatistics {
+    return half.learnedFrom === "kernel" ? this.kernelEntries : this.entries;
+  }
+
   #sightCall(client: HalfDependency, to: { target: string; protocol: string; confidence: number }): void {
-    this.graph.touch(to.target, "service", client.atMs);
+    this.graph.touch(to.target, ownType(to.target), client.atMs);
     const address = client.peer !== null && peerType(client.peer) === "external" ? client.peer : null;
-    this.graph.sight({ source: client.entity, ...to, address, atMs: client.atMs });
+    this.graph.sight({ source: client.entity, ...to, address, atMs: client.atMs, learnedFrom: client.learnedFrom ?? "spans" });
   }
 
   #sightPeer(client: HalfDependency, of: { peer: string; confidence: number }): void {
     const { entity: source, protocol, atMs } = client;
     this.graph.touch(of.peer, peerType(of.peer), atMs);
-    this.graph.sight({ source, target: of.peer, protocol, address: of.peer, atMs, confidence: of.confidence });
+    const learnedFrom = client.learnedFrom ?? "spans";
+    this.graph.sight({ source, target: of.peer, protocol, address: of.peer, atMs, confidence: of.confidence, learnedFrom });
   }
 }
 

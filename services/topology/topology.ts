@@ -89,11 +89,27 @@ async function begin(options: TopologyOptions, { owners, counts, outages, onLost
     // Leases are renewed while large states are loaded.
     await turn();
   }
+  const isForgotten = ({ checkpoint }: PartitionOwner<"dependency">): boolean => checkpoint.chunks.size === 0;
+  const forgotten = new Set(owners.filter(isForgotten).map(({ partition }) => partition));
+  if (forgotten.size > 0) await takeUp(partitions, { graph, forgotten });
   for (const reader of readers) reader.run();
   return {
     settle: async () => void (await Promise.all(readers.map((reader) => reader.settle()))),
     stop: async () => void (await Promise.all(readers.map((reader) => reader.stop()))),
   };
+}
+
+/**
+ * Partitions without a checkpoint, the log having been lost or never written, go on with what the graph has of them: else dependencies that
+ * they began would never end, because the graph takes an end only from who began.
+ */
+async function takeUp(
+  partitions: readonly TopologyPartition[],
+  from: { graph: GraphStore; forgotten: ReadonlySet<number> },
+): Promise<void> {
+  for (const { partition, dependency } of await from.graph.unended()) {
+    if (from.forgotten.has(partition)) partitions.find((own) => own.partition === partition)?.graph.takeUp(dependency);
+  }
 }
 
 function workOf(
@@ -141,7 +157,9 @@ function createCounts({ metrics }: Platform): TopologyCounts {
   const late = counter("late_total", "Halves and observations that came after their second was taken");
   const dropped = counter("dropped_total", "What a bound of topology kept out", ["what"]);
   const skipped = counter("seconds_skipped_total", "Empty seconds passed over in a hole of event time");
-  const gaps = counter("source_gaps_total", "Gaps in the sequences of a source that were given up, and sources forgotten", ["what"]);
+  const gaps = counter("source_gaps_total", "Batches missing in the sequences of a source that were given up, and sources forgotten", [
+    "what",
+  ]);
   return {
     dropped: (what) => dropped.inc({ what }),
     late: () => late.inc(),
@@ -149,6 +167,6 @@ function createCounts({ metrics }: Platform): TopologyCounts {
     unmatched: (side) => unmatched.inc({ side }),
     peerless: () => peerless.inc(),
     secondsSkipped: (count) => skipped.inc(count),
-    sourceGap: (what) => gaps.inc({ what }),
+    sourceGap: (what, count) => gaps.inc({ what }, count),
   };
 }

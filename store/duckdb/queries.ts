@@ -127,16 +127,17 @@ export async function readSpans(connection: DuckDBConnection, file: DayFile, que
   if (query.failedOnly === "yes") conditions.holds("failed");
   const rows = await conditions.rows(connection, {
     columns: `trace_id, span_id, parent_span_id, entity, operation, kind, peer, start_us::DOUBLE, duration_ns::DOUBLE, failed,
-              status_message, exception, window_ms::DOUBLE, kept_because`,
+              status_message, exception, window_ms::DOUBLE, kept_because, source`,
     table: `${file.schema}.spans`,
     rest: "ORDER BY start_us, trace_id, span_id, rowid",
     rowsMax: query.spansMax,
   });
   return rows.map((row) => {
     const [traceId, spanId, parentSpanId, entity, operation, kind, peer, startAtUs, durationNs, failed] = row;
-    const [statusMessage, exception, windowStartMs, keptBecause] = row.slice(10);
+    const [statusMessage, exception, windowStartMs, keptBecause, source] = row.slice(10);
     const identity = { traceId, spanId, parentSpanId, entity, operation, kind, peer };
-    return { ...identity, startAtUs, durationNs, failed, statusMessage, exception, windowStartMs, keptBecause } as KeptSpan;
+    const told = { startAtUs, durationNs, failed, statusMessage, exception, windowStartMs, keptBecause };
+    return { ...identity, ...told, ...(source === null ? {} : { source }) } as KeptSpan;
   });
 }
 
@@ -159,14 +160,15 @@ export async function readLines(connection: DuckDBConnection, file: DayFile, que
     .equals("shape", query.template)
     .equals("trace_id", query.traceId);
   const rows = await conditions.rows(connection, {
-    columns: "entity, at_us::DOUBLE, severity, body, shape, trace_id, span_id, window_ms::DOUBLE",
+    columns: "entity, at_us::DOUBLE, severity, body, shape, trace_id, span_id, window_ms::DOUBLE, batch",
     table: `${file.schema}.lines`,
     rest: "ORDER BY at_us, entity, body",
     rowsMax: query.templatesMax,
   });
-  return (rows as [string, number, KeptLine["severity"], string, string, string | null, string | null, number][]).map(
-    ([entity, atUs, severity, body, shape, traceId, spanId, windowStartMs]) => {
-      return { entity, atUs, severity, body, shape, traceId, spanId, windowStartMs };
+  return (rows as [string, number, KeptLine["severity"], string, string, string | null, string | null, number, string | null][]).map(
+    ([entity, atUs, severity, body, shape, traceId, spanId, windowStartMs, batch]) => {
+      const line = { entity, atUs, severity, body, shape, traceId, spanId, windowStartMs };
+      return batch === null ? line : { ...line, batch };
     },
   );
 }

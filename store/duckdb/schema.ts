@@ -10,7 +10,7 @@ export type StoredSignal = (typeof signals)[number];
 const written = "CREATE TABLE {file}.written (window_ms BIGINT NOT NULL, key VARCHAR NOT NULL)";
 
 /** Migration n (from 1) brings a file from version n − 1 to n; statements are separated, `{file}` is the schema of the attached file. */
-const migrations: Record<StoredSignal, readonly (readonly string[])[]> = {
+export const migrations: Record<StoredSignal, readonly (readonly string[])[]> = {
   metrics: [
     [
       written,
@@ -30,6 +30,8 @@ const migrations: Record<StoredSignal, readonly (readonly string[])[]> = {
          operation VARCHAR NOT NULL, kind VARCHAR NOT NULL, peer VARCHAR, start_us BIGINT NOT NULL, duration_ns BIGINT NOT NULL,
          failed BOOLEAN NOT NULL, status_message VARCHAR NOT NULL, exception VARCHAR, window_ms BIGINT NOT NULL, kept_because VARCHAR NOT NULL)`,
     ],
+    // Null: told by the program itself.
+    ["ALTER TABLE {file}.spans ADD COLUMN source VARCHAR"],
   ],
   logs: [
     [
@@ -39,15 +41,20 @@ const migrations: Record<StoredSignal, readonly (readonly string[])[]> = {
       `CREATE TABLE {file}.lines (entity VARCHAR NOT NULL, at_us BIGINT NOT NULL, severity VARCHAR NOT NULL, body VARCHAR NOT NULL,
          shape VARCHAR NOT NULL, trace_id VARCHAR, span_id VARCHAR, window_ms BIGINT NOT NULL)`,
     ],
+    // Of kernel events: the batch that brought them.
+    ["ALTER TABLE {file}.lines ADD COLUMN batch VARCHAR"],
   ],
 };
 
-/** Brings an attached file to the newest version, in one transaction. Throws DATA_VERSION_UNKNOWN when it is newer than this program. */
+/**
+ * Brings an attached file to the newest version, in one transaction. `steps` are those that this program knows for its signal. Throws
+ * DATA_VERSION_UNKNOWN when the file is newer.
+ */
 export async function migrateFile(
   connection: DuckDBConnection,
   file: { readonly schema: string; readonly path: string; readonly signal: StoredSignal },
+  steps: readonly (readonly string[])[] = migrations[file.signal],
 ): Promise<void> {
-  const steps = migrations[file.signal];
   const { schema, path } = file;
   await connection.run("BEGIN");
   try {

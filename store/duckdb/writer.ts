@@ -142,7 +142,7 @@ async function appendSpans(connection: DuckDBConnection, file: DayFile, windows:
       const { traceId, spanId, parentSpanId, entity, operation, kind, peer, startAtUs, durationNs, failed } = span;
       values(appender, traceId, spanId, parentSpanId, entity, operation, kind, peer, startAtUs, durationNs);
       appender.appendBoolean(failed);
-      row(appender, span.statusMessage, span.exception, span.windowStartMs, span.keptBecause);
+      row(appender, span.statusMessage, span.exception, span.windowStartMs, span.keptBecause, span.source ?? null);
     }
   });
 }
@@ -154,8 +154,9 @@ async function appendLogs(connection: DuckDBConnection, file: DayFile, windows: 
     }
   });
   await appendTo(connection, file, "lines", (appender) => {
-    for (const { entity, atUs, severity, body, shape, traceId, spanId, windowStartMs } of windows.flatMap((window) => window.lines)) {
-      row(appender, entity, atUs, severity, body, shape, traceId, spanId, windowStartMs);
+    for (const line of windows.flatMap((window) => window.lines)) {
+      const { entity, atUs, severity, body, shape, traceId, spanId, windowStartMs, batch = null } = line;
+      row(appender, entity, atUs, severity, body, shape, traceId, spanId, windowStartMs, batch);
     }
   });
 }

@@ -8,6 +8,9 @@ const product = "headwater events";
 /** Advisory locks of ours are pairs of this number ("Hdwt") and one made from the schema's name, so that installations do not wait for each other. */
 const lockClass = 0x48647774;
 
+/** A migration's statements for a place. */
+type Migration = (place: Place) => string;
+
 interface Place {
   /** The schema's name: a word of small letters, digits and `_`. */
   readonly schema: string;
@@ -32,7 +35,7 @@ export function channelOf(schema: string): string {
  * and a restored backup needs no `setval`. Each statement inside sees what was committed before it began, so also all that was
  * committed while it waited for the lock (read committed, see `connections.ts`).
  */
-const migrations: readonly ((place: Place) => string)[] = [
+export const migrations: readonly Migration[] = [
   ({ schema, lock }) => `
     CREATE TABLE ${schema}.stream (name text COLLATE "C" PRIMARY KEY, sequence bigint NOT NULL) WITH (fillfactor = 70);
     CREATE TABLE ${schema}.event (
@@ -77,15 +80,15 @@ const migrations: readonly ((place: Place) => string)[] = [
 ];
 
 /**
- * Brings the schema to the newest version in one transaction, alone. Throws DATA_VERSION_UNKNOWN when it is newer than this program, DATA_FOREIGN
- * when a table or function there has one of our names and is not ours, and errors of PostgreSQL.
+ * Brings the schema to the newest version in one transaction, alone. `steps` are those that this program knows. Throws DATA_VERSION_UNKNOWN
+ * when the schema is newer, DATA_FOREIGN when a table or function there has one of our names and is not ours, and errors of PostgreSQL.
  */
-export async function migrate(client: ClientBase, place: Place): Promise<void> {
+export async function migrate(client: ClientBase, place: Place, steps: readonly Migration[] = migrations): Promise<void> {
   await client.query("BEGIN");
   try {
     // Waits for another process that migrates; the number beside the appends' own keeps the two apart.
     await client.query("SELECT pg_advisory_xact_lock($1, $2)", [lockClass + 1, place.lock]);
-    await migrateAlone(client, place);
+    await migrateAlone(client, place, steps);
     await client.query("COMMIT");
   } catch (error) {
     await client.query("ROLLBACK").catch(() => undefined);
@@ -93,17 +96,17 @@ export async function migrate(client: ClientBase, place: Place): Promise<void> {
   }
 }
 
-async function migrateAlone(client: ClientBase, place: Place): Promise<void> {
+async function migrateAlone(client: ClientBase, place: Place, steps: readonly Migration[]): Promise<void> {
   const { schema, address } = place;
   const version = await versionOf(client, place);
-  if (version > migrations.length) {
+  if (version > steps.length) {
     throw new HeadwaterError(
       "DATA_VERSION_UNKNOWN",
-      `the schema ${schema} in ${address} has version ${version}, this Headwater knows up to ${migrations.length}: start the newer version again, or use another database`,
+      `the schema ${schema} in ${address} has version ${version}, this Headwater knows up to ${steps.length}: start the newer version again, or use another database`,
     );
   }
-  for (const migration of migrations.slice(version)) await client.query(migration(place));
-  if (version < migrations.length) await client.query(`UPDATE ${schema}.version SET version = $1`, [migrations.length]);
+  for (const migration of steps.slice(version)) await client.query(migration(place));
+  if (version < steps.length) await client.query(`UPDATE ${schema}.version SET version = $1`, [steps.length]);
 }
 
 /** The version that is there; makes schema and version table where there is none yet. */

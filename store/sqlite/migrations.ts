@@ -3,7 +3,7 @@ import type Database from "libsql";
 import { HeadwaterError } from "../../contract/error.ts";
 
 /** Migration n (from 1) brings a database from version n − 1 to n. They are never changed, only added to. */
-const migrations: readonly string[] = [
+export const migrations: readonly string[] = [
   `CREATE TABLE stream (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
    CREATE TABLE event (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -14,20 +14,23 @@ const migrations: readonly string[] = [
    );`,
 ];
 
-/** Brings a database to the newest version, each step in a transaction. Throws DATA_VERSION_UNKNOWN when it is newer than this program. */
-export function migrate(database: Database.Database, file: string): void {
+/**
+ * Brings a database to the newest version, each step in a transaction. `steps` are those that this program knows. Throws DATA_VERSION_UNKNOWN
+ * when the database is newer.
+ */
+export function migrate(database: Database.Database, file: string, steps: readonly string[] = migrations): void {
   const rows = database.prepare("PRAGMA user_version").raw().all() as [number][];
   const version = rows[0]?.[0] ?? 0;
-  if (version > migrations.length) {
+  if (version > steps.length) {
     throw new HeadwaterError(
       "DATA_VERSION_UNKNOWN",
-      `${file} has version ${version}, this Headwater knows up to ${migrations.length}: start the newer version again, or use another data directory`,
+      `${file} has version ${version}, this Headwater knows up to ${steps.length}: start the newer version again, or use another data directory`,
     );
   }
-  for (let next = version + 1; next <= migrations.length; next += 1) {
+  for (let next = version + 1; next <= steps.length; next += 1) {
     database.exec("BEGIN IMMEDIATE");
     try {
-      database.exec(migrations[next - 1] as string);
+      database.exec(steps[next - 1] as string);
       // A pragma takes no bound parameter; the number is ours.
       database.exec(`PRAGMA user_version = ${next}`);
       database.exec("COMMIT");

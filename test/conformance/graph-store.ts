@@ -98,6 +98,23 @@ export function graphStoreConformance(name: string, newPlace: () => Promise<Plac
       ]);
     });
 
+    it("answers what each partition began and has not ended, joined with nothing", async () => {
+      expect(await graph.unended()).toEqual([]);
+      const older = aDependency("a", "b", { validFromMs: 100, lastSeenMs: 150 });
+      const newer = aDependency("a", "b", { validFromMs: 120, lastSeenMs: 160 });
+      const ended = aDependency("a", "b", { validFromMs: 110, lastSeenMs: 170, validToMs: 170 });
+      const other = aDependency("A", "b", { validFromMs: 300 });
+      await graph.apply(delta({ partition: 7, dependencies: [newer, older] }));
+      await graph.apply(delta({ partition: 5, dependencies: [ended, other] }));
+      expect(await graph.unended()).toEqual([
+        { partition: 5, dependency: other },
+        { partition: 7, dependency: older },
+        { partition: 7, dependency: newer },
+      ]);
+      await graph.apply(delta({ partition: 7, dependencies: [{ ...older, lastSeenMs: 180, validToMs: 180 }] }));
+      expect((await graph.unended()).map(({ dependency }) => dependency)).toEqual([other, newer]);
+    });
+
     it("answers what came and what went between two moments", async () => {
       await graph.apply(
         delta({

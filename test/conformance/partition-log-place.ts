@@ -6,7 +6,7 @@ import { openRedisPartitionLog } from "../../services/log/redis-log.ts";
 import { SystemClock } from "../../services/platform.ts";
 import { redisKeys } from "../../services/redis/redis-keys.ts";
 import { LogProcess } from "./partition-log-child.ts";
-import { KillableRedis } from "./partition-log-server.ts";
+import { type RestartableRedis, startRestartableRedis } from "./restartable-redis.ts";
 import { aWindowEntry } from "./sample-messages.ts";
 import { Counts } from "./temporary.ts";
 
@@ -42,20 +42,20 @@ interface OpenOptions {
 }
 
 export class RedisLogs {
-  readonly redis: KillableRedis;
+  readonly redis: RestartableRedis;
   readonly client: Redis;
   counts = new Counts();
   #opened: PartitionLog[] = [];
   #processes: LogProcess[] = [];
 
-  private constructor(redis: KillableRedis) {
+  private constructor(redis: RestartableRedis) {
     this.redis = redis;
     this.client = new Redis(redis.url);
     this.client.on("error", () => undefined);
   }
 
   static async start(): Promise<RedisLogs> {
-    return new RedisLogs(await KillableRedis.start());
+    return new RedisLogs(await startRestartableRedis());
   }
 
   async open(options: OpenOptions = {}): Promise<PartitionLog> {
@@ -81,7 +81,7 @@ export class RedisLogs {
 
   async stop(): Promise<void> {
     this.client.disconnect();
-    await this.redis.remove();
+    await this.redis.stop();
   }
 }
 

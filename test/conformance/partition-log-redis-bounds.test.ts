@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import type { Clock } from "../../contract/port.ts";
 import { all, keys, numbered, sources, systemClock, useRedisLogs, windowEntry } from "./partition-log-place.ts";
-import { KillableRedis } from "./partition-log-server.ts";
 import { redisMissing } from "./redis-server.ts";
+import { startRestartableRedis } from "./restartable-redis.ts";
 import { until } from "./temporary.ts";
 
 const hourMs = 3_600_000;
@@ -108,8 +108,11 @@ describe.skipIf(redisMissing !== null)("the partition log on Redis", () => {
     it("stops the start: keys of a newer or an unknown layout", async () => {
       await place.logs.client.set(keys.version, "99");
       await expect(place.logs.open()).rejects.toMatchObject({ code: "DATA_VERSION_UNKNOWN" });
-      await place.logs.client.set(keys.version, "hello");
-      await expect(place.logs.open()).rejects.toMatchObject({ code: "DATA_FOREIGN" });
+      for (const unknown of ["hello", "0", "1.5"]) {
+        await place.logs.client.set(keys.version, unknown);
+        await expect(place.logs.open(), unknown).rejects.toMatchObject({ code: "DATA_FOREIGN" });
+        expect(await place.logs.client.get(keys.version)).toBe(unknown);
+      }
     });
   });
 
@@ -123,7 +126,7 @@ describe.skipIf(redisMissing !== null)("the partition log on Redis", () => {
   });
 
   it("says that the password is wrong, or that nobody answers, without telling the password", async () => {
-    const guarded = await KillableRedis.start(["--requirepass", "right"]);
+    const guarded = await startRestartableRedis({ password: "right" });
     const at = `127.0.0.1:${guarded.port}`;
     try {
       for (const url of [`redis://:secret@${at}`, `redis://${at}`]) {
@@ -135,7 +138,7 @@ describe.skipIf(redisMissing !== null)("the partition log on Redis", () => {
       expect(await sources(await log.own("window", 0))).toEqual(["a"]);
       await log.close();
     } finally {
-      await guarded.remove();
+      await guarded.stop();
     }
     const startedMs = performance.now();
     const nobody = place.logs.open({ url: `redis://:secret@${at}` });

@@ -1,8 +1,8 @@
 /** What the Redis log owes to the processes that share it, and to a Redis that is away or was started again. */
 import { describe, expect, it } from "vitest";
 import type { PartitionLog, PartitionOwner } from "../../contract/port.ts";
+import { CutWay } from "./cut-way.ts";
 import { all, keys, numbered, sources, stateOf, useRedisLogs, windowEntry } from "./partition-log-place.ts";
-import { CutWay } from "./partition-log-server.ts";
 import { redisMissing } from "./redis-server.ts";
 import { until } from "./temporary.ts";
 
@@ -243,7 +243,7 @@ describe.skipIf(redisMissing !== null)("the partition log on Redis", () => {
       await until("some were written", () => resolved.length > before + 100);
       if (round === 3) break;
       await place.logs.redis.kill();
-      await place.logs.redis.again();
+      await place.logs.redis.restart();
     }
     isWriting = false;
     await writers;
@@ -271,7 +271,7 @@ describe.skipIf(redisMissing !== null)("the partition log on Redis", () => {
     const other = await place.logs.open({ memberId: "other" });
     const owner = await log.own("window", 0);
     await log.append([windowEntry(0, "a")], { reduced: [] });
-    place.logs.redis.signal("SIGSTOP");
+    place.logs.redis.pause();
     const startedMs = performance.now();
     const results = await Promise.allSettled([
       log.append([windowEntry(0, "b")], { reduced: [] }),
@@ -288,7 +288,7 @@ describe.skipIf(redisMissing !== null)("the partition log on Redis", () => {
     const closingMs = performance.now();
     await other.close();
     expect(performance.now() - closingMs).toBeLessThan(3_000);
-    place.logs.redis.signal("SIGCONT");
+    place.logs.redis.resume();
     await until("it answers again", () =>
       log.append([], { reduced: ["c"] }).then(
         () => true,

@@ -33,6 +33,7 @@ export function presenceConformance(name: string, newPlace: () => Promise<Presen
         state: "waiting",
         reasons: ["Redis at 127.0.0.1:1 cannot be reached", "another"],
         partitions: { dependency: [0, 3, 15] },
+        lostBatches: [{ gateway: "g-1", foundAtMs: 1_000, batches: 3 }],
       });
       await presence.announce(status);
       const [seen, ...others] = await presence.list();

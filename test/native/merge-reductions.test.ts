@@ -118,3 +118,12 @@ describe("merging", () => {
     return parts;
   }
 });
+
+it("names the gateways of sources in partition 0 of the window log alone", () => {
+  const { windows, dependencies } = merged([0, 1].map((sequence) => batchOf("traces", { resourceSpans: [] }, { sequence })));
+  const gateways = (entries: readonly { readonly progress: readonly { readonly gateway?: string | undefined }[] }[]) =>
+    entries.map(({ progress }) => progress.map(({ gateway }) => gateway ?? "-").join());
+  const [first, ...others] = gateways(windows);
+  expect(first).toMatch(/^[^-,]+,[^-,]+$/);
+  expect(new Set([...others, ...gateways(dependencies)])).toEqual(new Set(["-,-"]));
+});

@@ -32,7 +32,7 @@ describe("reducing spans", () => {
     ]);
     expect(result.windows[partitionOf("shop/cart")]?.partials).toHaveLength(1);
     expect(result.windows[0]?.progress).toEqual([
-      { source: "0123456789abcdef", sequence: 0, atUs: (receivedAtMs - 1_000) * 1_000, receivedAtMs },
+      { source: "0123456789abcdef", gateway: "test", sequence: 0, atUs: (receivedAtMs - 1_000) * 1_000, receivedAtMs },
     ]);
   });
 

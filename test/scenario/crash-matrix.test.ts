@@ -11,11 +11,9 @@ import { DistributedPlatform } from "../../services/command/distributed-platform
 import { allRoles, type Role } from "../../services/role.ts";
 import { type Fsync, startRestartableRedis } from "../conformance/restartable-redis.ts";
 import { eventually } from "./headwater-process.ts";
-import { sendTraces, traceBody } from "./otlp-json.ts";
+import { Load, StoredLoad } from "./load.ts";
 import { serversMissing } from "./servers-missing.ts";
-import { storedSpans } from "./stored-spans.ts";
 
-const spanCount = 7;
 const full = process.env.HEADWATER_TEST_FULL === "yes";
 /** How long a server hangs. */
 const awayMs = full ? 60_000 : 6_000;
@@ -31,33 +29,6 @@ function drawVictims(count: number): Victim[] {
   return [...all, ...drawn].sort(() => Math.random() - 0.5);
 }
 
-/** Batches one after another, each from a service of its own, until it is told to end. */
-class Load {
-  /** When each batch was acknowledged. */
-  readonly acknowledged = new Map<string, number>();
-  readonly sent = new Set<string>();
-  #ends = false;
-  readonly #loop: Promise<void>;
-
-  constructor(otlpUrl: string, name: string) {
-    this.#loop = this.#send(otlpUrl, name);
-  }
-
-  async end(): Promise<void> {
-    this.#ends = true;
-    await this.#loop;
-  }
-
-  async #send(otlpUrl: string, name: string): Promise<void> {
-    for (let batch = 0; !this.#ends; batch += 1) {
-      const service = `${name}-${batch}`;
-      this.sent.add(service);
-      if (await sendTraces(otlpUrl, traceBody({ service, spanCount, endMs: Date.now() }))) this.acknowledged.set(service, Date.now());
-      await pause(60);
-    }
-  }
-}
-
 interface Installation {
   readonly platform: DistributedPlatform;
   readonly servers: Readonly<Record<ServerName, RestartableServer>>;
@@ -68,7 +39,7 @@ const cleanups: (() => Promise<void> | void)[] = [];
 async function start(fsync: Fsync): Promise<Installation> {
   const directory = mkdtempSync(join(tmpdir(), "headwater-crash-"));
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
-  const [redis, neo4j, postgres] = await Promise.all([startRestartableRedis(fsync), startRestartableNeo4j(), startDurablePostgres()]);
+  const [redis, neo4j, postgres] = await Promise.all([startRestartableRedis({ fsync }), startRestartableNeo4j(), startDurablePostgres()]);
   cleanups.push(async () => {
     await Promise.all([redis, neo4j, postgres].map((server) => server.stop()));
   });
@@ -100,40 +71,21 @@ async function disturbed(
     mayBeLost?: (acknowledgedAtMs: number) => boolean;
   },
 ): Promise<void> {
-  const running = { apiUrl: platform.apiUrl };
-  const startedMs = Date.now() - 1_000;
-  const load = new Load(platform.otlpUrl, options.name);
+  const load = new Load({ name: options.name, senders: [{ otlpUrl: platform.otlpUrl, source: null }] });
   cleanups.push(() => load.end());
-  await options.disturb(async (what) => {
-    // From door to stored window, with a batch that was acknowledged only now.
-    const before = load.acknowledged.size;
-    await eventually(
-      async () => {
-        const [mark] = [...load.acknowledged.keys()].slice(before);
-        return mark === undefined ? null : await storedSpans(running, mark, startedMs).catch(() => null);
-      },
-      (count) => count === spanCount,
-      `${what} an acknowledged batch is stored`,
-    );
-  });
+  const stored = new StoredLoad(load, platform.apiUrl);
+  await options.disturb((what) => stored.worksAgain(what));
   await load.end();
   const { acknowledged, sent } = load;
   expect(acknowledged.size).toBeGreaterThan(30);
-  const stored = new Map<string, number | null>();
-  const missing = () => [...acknowledged.keys()].filter((service) => stored.get(service) !== spanCount);
-  await eventually(
-    async () => {
-      for (const service of sent)
-        if (stored.get(service) !== spanCount) stored.set(service, await storedSpans(running, service, startedMs));
-      return missing();
-    },
+  const missing = await eventually(
+    () => stored.missing(),
     (services) => services.every((service) => options.mayBeLost?.(acknowledged.get(service) ?? 0) ?? false),
     "every acknowledged batch is stored, each span once",
   );
-  // What was sent and not acknowledged may be there, but then whole.
-  expect([...sent].filter((service) => ![null, spanCount].includes(stored.get(service) ?? null))).toEqual([]);
+  stored.expectWhole();
   console.info(
-    `${options.name}: ${acknowledged.size} of ${sent.size} batches were acknowledged; ${missing().length} of them are lost, each other is stored once`,
+    `${options.name}: ${acknowledged.size} of ${sent.size} batches were acknowledged; ${missing.length} of them are lost, each other is stored once`,
   );
 }
 

@@ -7,6 +7,8 @@ export interface TraceBodyOptions {
   readonly endMs: number;
   /** Of the spans, how many failed; none unless told. */
   readonly failedCount?: number;
+  /** The service that sends the batch, which the gateway numbers it by; the one of the spans unless told. */
+  readonly source?: string;
 }
 
 /** A body with `spanCount` root server spans of one service that ended at `endMs`. */
@@ -21,8 +23,13 @@ export function traceBody(options: TraceBodyOptions): string {
     endTimeUnixNano: String(BigInt(options.endMs) * 1_000_000n),
     status: index < failedCount ? { code: 2 } : {},
   }));
-  const resource = { attributes: [{ key: "service.name", value: { stringValue: options.service } }] };
-  return JSON.stringify({ resourceSpans: [{ resource, scopeSpans: [{ scope: {}, spans }] }] });
+  const of = { resource: resourceOf(options.service), scopeSpans: [{ scope: {}, spans }] };
+  const by = options.source === undefined ? [] : [{ resource: resourceOf(options.source), scopeSpans: [] }];
+  return JSON.stringify({ resourceSpans: [...by, of] });
+}
+
+function resourceOf(service: string): object {
+  return { attributes: [{ key: "service.name", value: { stringValue: service } }] };
 }
 
 /** Whether the gateway acknowledged it; false also when the connection broke. */

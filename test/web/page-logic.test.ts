@@ -6,6 +6,7 @@ import { seriesId } from "../../contract/series.ts";
 import { causalGraph, causalNodesMax } from "../../web/causal-graph.ts";
 import { evidenceAgainst, evidenceFor, impactCharts, nameOf, ownerOf, pointsOf } from "../../web/evidence.ts";
 import { formatLength, formatNumber, formatRelative, formatShare, formatTime, formatValue } from "../../web/format.ts";
+import { syscallCharts } from "../../web/syscalls.ts";
 import { timeTicks } from "../../web/time-ticks.ts";
 import { headline, impactSentence, partitionWords, seriesIdOf } from "../../web/wording.ts";
 import { snapshotOf, verdictOf } from "../services/api/fixture/incident.ts";
@@ -75,6 +76,22 @@ test("partitions are ranges, by topic", () => {
   expect(partitionWords({})).toBe("");
   expect(partitionWords({ window: [], dependency: [7] })).toBe("dependency 7");
   expect(partitionWords({ window: [10, 0, 1, 2, 9], anomaly: [3, 4] })).toBe("window 0–2, 9–10 · anomaly 3–4");
+});
+
+test("system calls are charts by frequency; errors and durations of them are others'", () => {
+  const sample = (value: number) => ({ windowStartMs: 1, value, lower: null, upper: null, score: null });
+  const series = (metric: string, attributes: string, values: readonly number[], statistic: "rate" | "p95" = "rate") => ({
+    ...{ key: { entity: "a", metric, statistic, attributes }, unit: "1/s", state: "tracked" as const, readyAtMs: null },
+    samples: values.map(sample),
+  });
+  const charts = syscallCharts([
+    series("kernel.syscall.count", "syscall=openat", [3, 4]),
+    series("kernel.syscall.count", "syscall=read/32", [30, 40]),
+    series("kernel.syscall.count", "syscall=idle", []),
+    series("kernel.syscall.errors", "syscall=openat", [900]),
+    series("kernel.syscall.count", "", [5]),
+  ]);
+  expect(charts.map(({ name }) => name)).toEqual(["read/32", "openat", "all"]);
 });
 
 describe("evidence", () => {

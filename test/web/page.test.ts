@@ -5,7 +5,16 @@ import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { verdictOf, writeChanges, writeIncident } from "../services/api/fixture/incident.ts";
 import { openShop, otlpUrl, type Shop, type ShopOptions } from "../services/api/fixture/shop.ts";
-import { type Names, plainNames, type Scene, sceneOf, writeGraph, writeTelemetry } from "../services/api/fixture/telemetry.ts";
+import {
+  type Names,
+  plainNames,
+  type Scene,
+  sceneOf,
+  shapesOf,
+  syscallShapesOf,
+  writeGraph,
+  writeTelemetry,
+} from "../services/api/fixture/telemetry.ts";
 import { buildPage, launch, noBrowser, type Watched, watch } from "./browser.ts";
 
 if (noBrowser !== null) console.warn(`skipped: the page's tests, because ${noBrowser}`);
@@ -87,6 +96,24 @@ describe.skipIf(noBrowser !== null)("the page in a real browser", () => {
     await page.getByText("timed out after 2000 ms").first().waitFor();
     await page.goBack();
     await page.getByText("PoolTimeoutError").first().waitFor();
+    expect(troubles).toEqual([]);
+  });
+
+  test("a service shows how often it makes each system call, the most frequent first, and what would tell where nobody does", async () => {
+    const shop = await open();
+    const scene = sceneOf();
+    await writeGraph(shop, scene);
+    await writeTelemetry(shop, scene, [...shapesOf(scene), ...syscallShapesOf(scene)]);
+    const { page, troubles } = await visit(shop, "/services/payment");
+    await page.getByRole("link", { name: "system calls" }).click();
+    await page.waitForURL("**/services/payment?show=syscalls");
+    await page.locator(".chart canvas").nth(2).waitFor();
+    expect(await page.locator(".caption-name").allTextContents()).toEqual(["epoll_wait", "futex", "openat"]);
+    expect(await page.locator(".chart").nth(1).getAttribute("aria-label")).toMatch(
+      /^futex\. Between [\d.]+ \/s and [\d.]+ \/s, last 9\d\d \/s/,
+    );
+    await page.goto("/services/catalog?show=syscalls");
+    await page.getByText("No system calls in this range.").waitFor();
     expect(troubles).toEqual([]);
   });
 

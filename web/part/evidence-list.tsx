@@ -36,6 +36,7 @@ function EvidenceEntry(props: { item: EvidenceItem; frame: EvidenceFrame }) {
       <p class="claim">
         {item.claim.text}
         {item.claim.onsetMs === null ? null : <span class="aside"> since {formatTime(item.claim.onsetMs, frame.now)}</span>}
+        {item.claim.source === "kernel" ? <span class="aside"> seen by the kernel</span> : null}
       </p>
       {item.charts.map((chart) => (
         <SeriesChart key={chart.id} chart={chart} frame={frame} />

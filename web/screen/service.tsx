@@ -14,14 +14,16 @@ import { useResource } from "../resource.ts";
 import { incidentAddress, place, serviceAddress } from "../router.ts";
 import { api, windowTick } from "../session.ts";
 import { useStore } from "../store.ts";
+import { syscallCharts, syscallMetric } from "../syscalls.ts";
 import { seriesName } from "../wording.ts";
 
 const liveRangeMs = 900_000;
 const seriesMax = 60;
 const spansMax = 200;
 const linesMax = 200;
-const shows = ["series", "spans", "lines"] as const;
+const shows = ["series", "syscalls", "spans", "lines"] as const;
 type Show = (typeof shows)[number];
+const showWords: Record<Show, string> = { series: "series", syscalls: "system calls", spans: "spans", lines: "log lines" };
 
 /** What the address asks for; without a range the screen is live. */
 interface View {
@@ -64,6 +66,7 @@ export function ServiceScreen(props: { id: string }) {
       <ServiceHead view={view} tick={liveTick} now={now} />
       <Switch view={view} now={now} />
       {view.show === "series" ? <SeriesPart view={view} tick={liveTick} now={now} /> : null}
+      {view.show === "syscalls" ? <SyscallsPart view={view} tick={liveTick} now={now} /> : null}
       {view.show === "spans" ? <SpansPart view={view} tick={liveTick} now={now} /> : null}
       {view.show === "lines" ? <LinesPart view={view} tick={liveTick} now={now} /> : null}
     </article>
@@ -137,7 +140,7 @@ function Switch(props: { view: View; now: number }) {
     <nav class="switch" aria-label="What is shown of it">
       {shows.map((show) => (
         <a key={show} href={serviceAddress(view.id, { ...range, show })} aria-current={show === view.show ? "page" : undefined}>
-          {show === "lines" ? "log lines" : show}
+          {showWords[show]}
         </a>
       ))}
       {view.live === "yes" ? (
@@ -187,6 +190,7 @@ function SeriesPart(props: PartProps) {
       {charts.map((one) => (
         <ServiceChart
           key={`${one.key.metric} ${one.key.statistic} ${one.key.attributes}`}
+          name={seriesName(one.key)}
           series={one}
           range={read.data ?? view}
           changes={changes}
@@ -200,7 +204,40 @@ function SeriesPart(props: PartProps) {
   );
 }
 
+/** How often the service makes each system call. */
+function SyscallsPart(props: PartProps) {
+  const { view, tick, now } = props;
+  const { fromMs, toMs, id } = view;
+  const read = useResource(`syscalls ${rangeKey(view)}`, tick, async (signal) => {
+    const series = await api.call("series", { query: { fromMs, toMs, entity: id, metric: syscallMetric, limit: seriesMax }, signal });
+    return { charts: syscallCharts(series.items), fromMs, toMs };
+  });
+  if (read.data === null) {
+    return read.error === null ? <Waiting what="its system calls" /> : <Failure error={read.error} what="Its system calls" />;
+  }
+  const { charts, ...range } = read.data;
+  return (
+    <>
+      <Failure error={read.error} what="The newest samples" />
+      {charts.length === 0 ? (
+        <Empty title="No system calls in this range.">
+          <p>
+            An agent on the host of this service counts them: <code>headwater agent</code>, and <code>headwater doctor</code> says what it
+            lacks.
+          </p>
+        </Empty>
+      ) : (
+        <TimeAxis fromMs={range.fromMs} toMs={range.toMs} onsetMs={null} changes={[]} now={now} />
+      )}
+      {charts.map(({ name, series }) => (
+        <ServiceChart key={name} name={name} series={series} range={range} changes={[]} now={now} />
+      ))}
+    </>
+  );
+}
+
 interface ServiceChartProps {
+  readonly name: string;
   readonly series: SeriesWithBand;
   readonly range: { readonly fromMs: number; readonly toMs: number };
   readonly changes: readonly Change[];
@@ -208,18 +245,18 @@ interface ServiceChartProps {
 }
 
 function ServiceChart(props: ServiceChartProps) {
-  const { series, range, changes, now } = props;
+  const { name, series, range, changes, now } = props;
   return (
     <figure>
       <figcaption>
-        <span class="caption-name">{seriesName(series.key)}</span>
+        <span class="caption-name">{name}</span>
         <span class="aside">
           {series.state}
           {series.readyAtMs === null ? "" : ` until ${formatTime(series.readyAtMs, now)}`}
         </span>
       </figcaption>
       <Chart
-        label={seriesName(series.key)}
+        label={name}
         points={samplePoints(series)}
         unit={series.unit}
         fromMs={range.fromMs}

@@ -4,6 +4,8 @@ import neo4j, { type Driver } from "neo4j-driver";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { GraphStore } from "../../../contract/port.ts";
 import { openMemoryGraphStore } from "../../../graph/memory/memory-graph-store.ts";
+import { migrate } from "../../../graph/neo4j/migrate.ts";
+import { Neo4jConnection } from "../../../graph/neo4j/neo4j-connection.ts";
 import { openNeo4jGraphStore } from "../../../graph/neo4j/neo4j-graph-store.ts";
 import { migrations, type QueryName, queryText } from "../../../graph/neo4j/query-text.ts";
 import { noteQuery, withQueryTimes } from "../../../graph/query-times.ts";
@@ -262,6 +264,26 @@ describe.skipIf(neo4jMissing !== null)("a graph in Neo4j", () => {
     });
     await driver.executeQuery("CREATE (:HeadwaterGraph {prefix: $foreign, version: 'mine'})", { foreign });
     await expect(open(foreign)).rejects.toMatchObject({ code: "DATA_FOREIGN" });
+  });
+
+  it("migrates an older graph forward with what it holds; then it is too new for the older program", async () => {
+    const namespace = freshNamespace();
+    const older = await open(namespace);
+    await older.apply({ partition: 3, completeThroughMs: 7, entities: [anEntity("a", { seenMs: 1 })], dependencies: [] });
+    await older.close();
+    const connection = new Neo4jConnection({ url: server.url, onCounted: () => undefined, onQuery: () => undefined });
+    const marking = `MATCH (entity:HeadwaterEntity {prefix: '${namespace}'}) SET entity.note = coalesce(entity.note, '') + 'old'`;
+    const version = migrations.length + 1;
+    for (let times = 0; times < 2; times += 1) await migrate(connection, namespace, [...migrations, { version, statements: [marking] }]);
+    await connection.close();
+    const { records } = await driver.executeQuery("MATCH (entity:HeadwaterEntity {prefix: $namespace}) RETURN entity.id, entity.note", {
+      namespace,
+    });
+    expect(records.map((record) => record.toObject())).toEqual([{ "entity.id": "a", "entity.note": "old" }]);
+    await expect(open(namespace)).rejects.toMatchObject({
+      code: "DATA_VERSION_UNKNOWN",
+      message: expect.stringContaining(`version ${version}, this Headwater knows ${migrations.length}`),
+    });
   });
 
   it("goes on after a migration that was cut off", async () => {

@@ -11,6 +11,7 @@ export const parameters: Readonly<Record<QueryName, Readonly<Record<string, unkn
   "dependencies-at": { atMs: whole(400) },
   "dependencies-begun": { otherMs: whole(300), atMs: whole(400), whole: false },
   "dependencies-ended": { otherMs: whole(400), atMs: whole(300), whole: true },
+  "dependencies-unended": { openEndMs: whole(Number.MAX_SAFE_INTEGER) },
   "entities-at": { atMs: whole(400) },
   "entities-between": { afterMs: whole(300), atMs: whole(400) },
   "entities-of": { atMs: whole(400), ids: ["e1", "e2", "e3"] },

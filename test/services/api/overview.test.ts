@@ -144,6 +144,7 @@ async function onManualClock(more: Partial<OverviewOptions> = {}) {
     events: { read: async () => [] } as unknown as OverviewOptions["events"],
     incidents: { list: () => [] } as unknown as IncidentIndex,
     windowMs: 10_000,
+    sourceSilentMs: 15_000,
     otlpUrl: () => "http://x",
     ...more,
   });

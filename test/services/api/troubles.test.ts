@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { lostKeptMs } from "../../../contract/lost-batches.ts";
 import type { SeenProcess } from "../../../contract/port.ts";
 import type { OverviewProcess, Trouble } from "../../../contract/route.ts";
 import type { StageName } from "../../../contract/topic.ts";
 import { judgeProcesses } from "../../../services/api/judge-processes.ts";
+import { LostBatchesMemory } from "../../../services/api/lost-batches.ts";
 import { flowRoles } from "../../../services/api/role-words.ts";
 import type { TroubleFacts } from "../../../services/api/trouble-facts.ts";
 import { troublesOf } from "../../../services/api/troubles.ts";
@@ -13,7 +15,9 @@ const quiet: TroubleFacts = {
   stores: [],
   missing: [],
   unowned: [],
-  deadLetters: { count: 0, isAll: "yes", kinds: [] },
+  deadLetters: { count: 0, isAll: "yes", kinds: [], bodiesLost: 0 },
+  lostBatches: [],
+  silentAgents: [],
   depths: [],
   behind: [],
   graphThroughMs: null,
@@ -36,7 +40,16 @@ function seen({ roles, silentMs = 500, ...more }: Seen): SeenProcess {
     startedAtMs: 1_000_000,
   };
   // The shared clock is another one than that of the API.
-  return { ...status, state: "ready", reasons: [], partitions: {}, atMs: 77_000_000 - silentMs, readAtMs: 77_000_000, ...more };
+  return {
+    ...status,
+    state: "ready",
+    reasons: [],
+    partitions: {},
+    lostBatches: [],
+    atMs: 77_000_000 - silentMs,
+    readAtMs: 77_000_000,
+    ...more,
+  };
 }
 
 const judged = (...processes: SeenProcess[]): OverviewProcess[] => judgeProcesses(processes, { nowMs, heardSinceMs: 0, canHear: "yes" });
@@ -206,7 +219,7 @@ describe("troubles", () => {
       processes: judged(...eight(["gateway"])),
       missing: [{ role: "gateway", why: "never", sinceMs: null }],
       unowned: [{ topic: "window", role: "detection", partitions: [3, 9], sinceMs: 7 }],
-      deadLetters: { count: 100, isAll: "no", kinds: ["change for incident: REQUEST_INVALID (100 times)"] },
+      deadLetters: { count: 100, isAll: "no", kinds: ["change for incident: REQUEST_INVALID (100 times)"], bodiesLost: 0 },
       depths: [
         { topic: "telemetry", reader: "ingest", depth: 2_000, depthMax: 2_000, atBound: "refuse" },
         { topic: "verdict", reader: "incident", depth: 800, depthMax: 1_000, atBound: "wait" },
@@ -230,7 +243,9 @@ describe("troubles", () => {
       null,
       "headwater dead-letters list",
     ]);
-    expect(told({ deadLetters: { count: 1, isAll: "yes", kinds: [] } })[0]?.sentence).toBe("1 message could not be handled.");
+    expect(told({ deadLetters: { count: 1, isAll: "yes", kinds: [], bodiesLost: 0 } })[0]?.sentence).toBe(
+      "1 message could not be handled.",
+    );
   });
 
   test("partitions that nobody owns are no trouble of their own where the role is the trouble", () => {
@@ -248,5 +263,60 @@ describe("troubles", () => {
     const troubles = told({ processes });
     expect(troubles).toHaveLength(50);
     expect(troubles[0]?.id).toBe("unanswered/api");
+  });
+});
+
+describe("lost batches", () => {
+  const foundAtMs = Date.UTC(2026, 0, 1, 12, 3, 4);
+
+  test("are told with the gateway they came through and when they were found, in a sentence without an age", () => {
+    const gateway = seen({ roles: ["gateway"] });
+    const lostBatches = [
+      { gateway: gateway.id, foundAtMs, batches: 11 },
+      { gateway: "gone", foundAtMs: foundAtMs + 60_000, batches: 1 },
+    ];
+    const [trouble, ...others] = told({ processes: judged(gateway, ...eight(["gateway"])), lostBatches });
+    expect(others).toEqual([]);
+    expect(trouble).toMatchObject({
+      id: "lost-batches",
+      weight: "weakened",
+      sentence: "12 acknowledged batches were lost.",
+      sinceMs: foundAtMs,
+    });
+    expect(trouble?.meaning).toMatch(/figures of that time are too low.*appendfsync everysec/is);
+    expect(trouble?.details).toEqual([
+      `11 acknowledged batches of the gateway on host-gateway (pid ${gateway.pid}), found at 12:03:04 UTC`,
+      "1 acknowledged batch of the gateway gone, found at 12:04:04 UTC",
+    ]);
+    expect(told({ lostBatches: lostBatches.slice(1) })[0]?.sentence).toBe("1 acknowledged batch was lost.");
+    expect(told({ lostBatches: [] })).toEqual([]);
+  });
+
+  test("are as who keeps the account says, once, whoever else announces something", () => {
+    const memory = new LostBatchesMemory();
+    const keeper = (batches: number, more: Partial<Seen> = {}): SeenProcess =>
+      seen({ roles: ["detection"], partitions: { window: [0, 4] }, lostBatches: [{ gateway: "g", foundAtMs, batches }], ...more });
+    const other = seen({ roles: ["detection"], partitions: { window: [1, 5] }, lostBatches: [{ gateway: "g", foundAtMs, batches: 9 }] });
+    const total = (list: readonly SeenProcess[], atMs: number): number =>
+      memory.follow(list, foundAtMs + atMs).reduce((sum, { batches }) => sum + batches, 0);
+    expect(total([keeper(4, { silentMs: 3_000_000 }), keeper(5), other], 1_000)).toBe(5);
+    // Nobody keeps it for a moment, then somebody who has not read everything again.
+    expect(total([other], 2_000)).toBe(5);
+    expect(total([keeper(2), other], 3_000)).toBe(5);
+    expect(total([keeper(6), other], 4_000)).toBe(6);
+    // Fewer for longer: batches came late.
+    expect(total([keeper(3)], 5_000)).toBe(6);
+    expect(total([keeper(3)], 14_999)).toBe(6);
+    expect(total([keeper(3)], 15_000)).toBe(3);
+    expect(total([keeper(3)], lostKeptMs)).toBe(0);
+  });
+
+  test("and dead letters whose bodies are gone are not said to be set aside whole", () => {
+    const meaning = (count: number, bodiesLost: number) =>
+      told({ deadLetters: { count, isAll: "yes", kinds: [], bodiesLost } })[0]?.meaning ?? "";
+    expect(meaning(3, 0)).toContain("nothing of them is lost");
+    expect(meaning(3, 3)).toContain("putting them back is in vain");
+    expect(meaning(3, 2)).toContain("The bodies of 2 of them are gone");
+    for (const bodiesLost of [2, 3]) expect(meaning(3, bodiesLost)).not.toContain("nothing of them is lost");
   });
 });

@@ -55,6 +55,23 @@ test("a person's resolution is followed after a clean restart, also while event 
   await until("the verdict at close is asked for", () => second.requests.some(({ reason }) => reason === "close"));
 });
 
+test("a checkpoint of another version refuses the start and is left alone", async () => {
+  const directory = await lastingDirectory();
+  const first = await openHarness({ directory });
+  await first.windows(0, 40, healthy);
+  await first.stage.settle();
+  await first.stage.stop();
+  const owner = await first.log.own("anomaly", 0);
+  const [[name, bytes] = ["", new Uint8Array()]] = owner.checkpoint.chunks;
+  const newer = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(bytes).toString("utf8")), version: 99 }));
+  await owner.commit(owner.checkpoint.offset, new Map([[name, newer]]));
+  await first.close();
+
+  const refusal = { code: "DATA_VERSION_UNKNOWN", message: expect.stringContaining("99") };
+  await expect(openHarness({ directory })).rejects.toMatchObject(refusal);
+  await expect(openHarness({ directory })).rejects.toMatchObject(refusal);
+});
+
 test("a clean stop keeps what was learned, and an acknowledgement while it was down is kept", async () => {
   const directory = await lastingDirectory();
   const first = await openHarness({ directory });

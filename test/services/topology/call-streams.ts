@@ -84,6 +84,7 @@ export async function openBench(folder?: string, keptIn?: GraphStore): Promise<B
     },
     asOf: (atMs) => store.asOf(atMs),
     diff: (fromMs, toMs) => store.diff(fromMs, toMs),
+    unended: () => store.unended(),
     neighbourhood: (options) => store.neighbourhood(options),
     paths: (options) => store.paths(options),
     remember: (precedent) => store.remember(precedent),

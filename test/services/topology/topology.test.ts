@@ -165,6 +165,32 @@ describe("validity", () => {
     const [again] = (await bench.graph.asOf(startMs + 400_000)).dependencies;
     expect(again).toMatchObject({ id: "web>cart", validFromMs: startMs + 399_005 });
   });
+
+  it("ends, and joins what is seen again, when the log and its checkpoints were lost and the graph was not", async () => {
+    await bench.tell(6_000, [...seen(1, 1_000), ...call(2, 1_000, { from: "web", to: "old", peer: "10.0.0.3:80" })]);
+    await bench.tell(8_000);
+    expect(await dependencies(7_000)).toEqual(["web>cart", "web>old"]);
+    const before = await bench.graph.asOf(startMs + 7_000);
+    const emptied = await openBench(undefined, bench.graph);
+    const next = emptied.createStage();
+    try {
+      await next.start();
+      await next.settle();
+      expect(await bench.graph.asOf(startMs + 7_000)).toEqual(before);
+      for (const [number, at] of [3, 4, 5].entries()) await emptied.tell(at * 60_000 + 2_000, seen(100 + number, at * 60_000));
+      await emptied.tell(420_000);
+      await next.settle();
+      const at = async (ms: number) => (await bench.graph.asOf(startMs + ms)).dependencies;
+      expect(await at(299_000)).toMatchObject([{ id: "web>cart", validFromMs: startMs + 1_005 }]);
+      await emptied.tell(720_000);
+      await next.settle();
+      expect(await at(299_000)).toMatchObject([{ id: "web>cart", validFromMs: startMs + 1_005 }]);
+      expect(await at(310_000)).toEqual([]);
+    } finally {
+      await next.stop();
+      await emptied.close();
+    }
+  });
 });
 
 describe("entities", () => {
@@ -222,6 +248,20 @@ describe("entities", () => {
     await bench.tell(2_000, [...outside, ...inside]);
     await bench.tell(9_000);
     expect((await entity("cart", 8_000))?.entry).toBe(false);
+  });
+});
+
+describe("a checkpoint", () => {
+  it("of another version refuses the start", async () => {
+    await bench.tell(2_000, call(1, 1_000, { from: "web", to: "cart", peer: "10.0.0.2:80" }));
+    await bench.tell(8_000);
+    await stage.settle();
+    await stage.stop();
+    const owner = await bench.log.own("dependency", 0);
+    const core = JSON.parse(Buffer.from(owner.checkpoint.chunks.get("core") ?? []).toString("utf8"));
+    await owner.commit(owner.checkpoint.offset, new Map([["core", Buffer.from(JSON.stringify({ ...core, version: 99 }))]]));
+    stage = bench.createStage();
+    await expect(stage.start()).rejects.toMatchObject({ code: "DATA_VERSION_UNKNOWN", message: expect.stringContaining("99") });
   });
 });
 

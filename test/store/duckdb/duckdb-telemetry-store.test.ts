@@ -4,6 +4,7 @@ import { DuckDBInstance } from "@duckdb/node-api";
 import { beforeEach, describe, expect, it } from "vitest";
 import { SystemClock } from "../../../services/platform.ts";
 import { openDuckdbTelemetryStore } from "../../../store/duckdb/duckdb-telemetry-store.ts";
+import { migrateFile, migrations } from "../../../store/duckdb/schema.ts";
 import { killedWriter } from "../../conformance/killed-writer.ts";
 import { aSeries, aTelemetryAppend, noonMs } from "../../conformance/sample-messages.ts";
 import { Counts, useTemporaryFolder } from "../../conformance/temporary.ts";
@@ -102,6 +103,36 @@ describe("the DuckDB telemetry store", () => {
     connection.closeSync();
     instance.closeSync();
     await expect(open()).rejects.toMatchObject({ code: "DATA_VERSION_UNKNOWN", message: expect.stringContaining("newer") });
+  });
+
+  it("migrates a file of an older version forward with what it holds, whole or not at all; then it is too new for the older program", async () => {
+    const older = await open();
+    await older.append([aTelemetryAppend(0)]);
+    const query = { ...everything, templatesMax: 10 };
+    const before = await older.lines(query);
+    await older.close();
+    const path = join(folder.path, "tenant-default", "logs-2025-03-10.duckdb");
+    const next = "ALTER TABLE {file}.lines ADD COLUMN note VARCHAR DEFAULT 'old'";
+    const withNewer = async (...statements: string[]): Promise<unknown[]> => {
+      const instance = await DuckDBInstance.create(path);
+      const connection = await instance.connect();
+      try {
+        const file = { schema: "main", path, signal: "logs" as const };
+        await migrateFile(connection, file, [...migrations.logs, statements]);
+        await migrateFile(connection, file, [...migrations.logs, statements]);
+        return (await connection.runAndReadAll("SELECT DISTINCT note FROM lines")).getRowsJS();
+      } finally {
+        connection.closeSync();
+        instance.closeSync();
+      }
+    };
+    await expect(withNewer(next, "ALTER TABLE {file}.nowhere ADD COLUMN x INTEGER")).rejects.toThrow(/nowhere/);
+    const again = await open();
+    expect(before).toHaveLength(1);
+    expect(await again.lines(query)).toEqual(before);
+    await again.close();
+    expect(await withNewer(next)).toEqual([["old"]]);
+    await expect(open()).rejects.toMatchObject({ code: "DATA_VERSION_UNKNOWN", message: expect.stringContaining(path) });
   });
 
   it("names a file that cannot be read", async () => {

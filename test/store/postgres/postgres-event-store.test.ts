@@ -2,10 +2,12 @@ import { execFile } from "node:child_process";
 import { connect as connectSocket, createServer, type Server, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Clock, EventStore, StoredEvent } from "../../../contract/port.ts";
 import { freePort } from "../../../lab/guarded-server.ts";
 import { SystemClock } from "../../../services/platform.ts";
+import { migrate, migrations } from "../../../store/postgres/migrations.ts";
 import { openPostgresEventStore } from "../../../store/postgres/postgres-event-store.ts";
 import { noPostgres, type PostgresServer, startPostgresServer } from "../../conformance/postgres-server.ts";
 import { Counts, until } from "../../conformance/temporary.ts";
@@ -159,6 +161,26 @@ describe.skipIf(noPostgres !== null)("the PostgreSQL event store", () => {
     await open();
     await server.run(`UPDATE ${schema}.version SET version = 99`);
     await expect(open()).rejects.toMatchObject({ code: "DATA_VERSION_UNKNOWN", message: expect.stringContaining("newer") });
+  });
+
+  it("migrates an older schema forward with what it holds, whole or not at all; then it is too new for the older program", async () => {
+    const older = await open();
+    await older.append("a", [{ n: 1 }], { expectedSequence: 0 });
+    const next = `ALTER TABLE ${schema}.event ADD COLUMN note text NOT NULL DEFAULT 'old'`;
+    const client = new Client({ connectionString: server.url });
+    await client.connect();
+    cleanups.push(() => client.end());
+    const place = { schema, lock: 1, address: "here" };
+    await expect(migrate(client, place, [...migrations, () => `${next}; ALTER TABLE nowhere ADD COLUMN x text`])).rejects.toThrow(
+      /nowhere/,
+    );
+    expect(await (await open()).read("a")).toMatchObject([{ position: 1, data: { n: 1 } }]);
+    for (let times = 0; times < 2; times += 1) await migrate(client, place, [...migrations, () => next]);
+    expect(await server.run(`SELECT data, note FROM ${schema}.event`)).toEqual([['{"n":1}', "old"]]);
+    await expect(open()).rejects.toMatchObject({
+      code: "DATA_VERSION_UNKNOWN",
+      message: expect.stringContaining(`version ${migrations.length + 1}, this Headwater knows up to ${migrations.length}`),
+    });
   });
 
   it("refuses tables of somebody else that have our names, and leaves them alone", async () => {
