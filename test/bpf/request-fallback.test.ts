@@ -1,0 +1,5 @@
+import { describeRequests } from "./request-suite.ts";
+import { describeStreams } from "./stream-suite.ts";
+
+describeRequests("request-fallback");
+describeStreams("request-fallback");
