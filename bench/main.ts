@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME …`: one benchmark by its name. */
 import { toHeadwaterError } from "../contract/error.ts";
+import { agentUsage, benchAgent } from "./agent.ts";
 import { benchGraph, graphUsage } from "./graph.ts";
 import { benchRanking, rankingUsage } from "./ranking.ts";
 
@@ -9,6 +10,7 @@ interface Benchmark {
 }
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
+  agent: { usage: agentUsage, run: benchAgent },
   graph: { usage: graphUsage, run: benchGraph },
   ranking: { usage: rankingUsage, run: benchRanking },
 };

@@ -23,15 +23,17 @@ interface Waiting {
 export class CacheClient {
   readonly #host: string;
   readonly #port: number;
+  readonly #from: string | null;
   readonly #prefix: string;
   #socket: Socket | null = null;
   #waiting: Waiting[] = [];
 
-  constructor(options: { url: string; prefix: string }) {
+  constructor(options: { url: string; prefix: string; from: string | null }) {
     const url = new URL(options.url);
     this.#host = url.hostname;
     this.#port = Number(url.port || 6_379);
     this.#prefix = options.prefix;
+    this.#from = options.from;
   }
 
   /** The cached value, or null. Rejects when the cache does not answer. */
@@ -81,7 +83,8 @@ export class CacheClient {
   }
 
   #open(): Socket {
-    const socket = connect({ host: this.#host, port: this.#port, noDelay: true });
+    const from = this.#from === null ? {} : { localAddress: this.#from };
+    const socket = connect({ host: this.#host, port: this.#port, ...from, noDelay: true });
     const reader = new RespReader();
     let why: Error = new CacheError("the connection was closed");
     socket.on("data", (chunk) => {

@@ -1,12 +1,14 @@
 /** A call to another service: a CLIENT span per attempt, the trace context passed on, a timeout, perhaps another attempt. */
 import { Agent, request } from "node:http";
 import { propagation, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { type Place, placeText } from "./address.ts";
 import { textOf } from "./lab-error.ts";
 import { failSpan, type Scope } from "./span.ts";
 import type { CallSpec } from "./spec.ts";
 
-const agent = new Agent({ keepAlive: true, maxSockets: 128 });
 const retryAfterMs = 20;
+/** By the place they lead to. */
+const agents = new Map<string, Agent>();
 
 /** The other service did not answer, or answered that it failed. */
 export class CallError extends Error {
@@ -23,9 +25,29 @@ export class CallError extends Error {
 
 /** Where a callee's operation is found. */
 export interface CallTarget {
-  readonly port: number;
+  readonly place: Place;
+  /** Our own address. */
+  readonly from: string;
   readonly method: string;
   readonly path: string;
+}
+
+function agentTo({ place, from }: CallTarget): Agent {
+  let agent = agents.get(placeText(place));
+  if (agent === undefined) {
+    agent = new Agent({ keepAlive: true, maxSockets: 128, localAddress: from });
+    agents.set(placeText(place), agent);
+  }
+  return agent;
+}
+
+/** Calls open new connections from now on; the old ones end as soon as they are idle. */
+export function reconnect(place: Place): void {
+  const agent = agents.get(placeText(place));
+  if (agent === undefined) return;
+  agents.delete(placeText(place));
+  agent.maxFreeSockets = 0;
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
 }
 
 /**
@@ -40,7 +62,7 @@ export async function callService(scope: Scope, call: CallSpec, target: CallTarg
     } catch (error) {
       const again = error instanceof CallError && error.name === "CallConnectionError" && attempt < call.retriesMax;
       if (!again) throw error;
-      scope.telemetry.log("WARN", `${target.method} to 127.0.0.1:${target.port} failed, trying again`, { context: scope.context, error });
+      scope.telemetry.log("WARN", `${target.method} to ${placeText(target.place)} failed, trying again`, { context: scope.context, error });
       await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
     }
   }
@@ -54,9 +76,9 @@ async function attemptCall(scope: Scope, options: { call: CallSpec; target: Call
       kind: SpanKind.CLIENT,
       attributes: {
         "http.request.method": target.method,
-        "server.address": "127.0.0.1",
-        "server.port": target.port,
-        "url.full": `http://127.0.0.1:${target.port}${target.path}`,
+        "server.address": target.place.host,
+        "server.port": target.place.port,
+        "url.full": `http://${placeText(target.place)}${target.path}`,
         ...(attempt > 0 ? { "http.request.resend_count": attempt } : {}),
       },
     },
@@ -69,7 +91,7 @@ async function attemptCall(scope: Scope, options: { call: CallSpec; target: Call
     // An answer is no exception of the caller's; the status says it.
     span.setAttribute("error.type", String(status));
     span.setStatus({ code: SpanStatusCode.ERROR, message: `status ${status}` });
-    throw new CallError(`${target.method} to 127.0.0.1:${target.port} answered ${status}`, { name: "CallAnsweredError" });
+    throw new CallError(`${target.method} to ${placeText(target.place)} answered ${status}`, { name: "CallAnsweredError" });
   } catch (error) {
     if (!(error instanceof CallError && error.name === "CallAnsweredError")) failSpan(span, error);
     throw error;
@@ -88,13 +110,13 @@ function exchange(scope: Scope, span: Span, options: { call: CallSpec; target: C
       reject(error);
       sent.destroy();
     };
-    const sent = request({ host: "127.0.0.1", port: target.port, method: target.method, path: target.path, headers, agent });
+    const sent = request({ ...target.place, method: target.method, path: target.path, headers, agent: agentTo(target) });
     const timer = setTimeout(
-      () => fail(new CallError(`no answer from 127.0.0.1:${target.port} within ${call.timeoutMs} ms`, { name: "CallTimeoutError" })),
+      () => fail(new CallError(`no answer from ${placeText(target.place)} within ${call.timeoutMs} ms`, { name: "CallTimeoutError" })),
       call.timeoutMs,
     );
     sent.on("error", (error) =>
-      fail(new CallError(`no connection to 127.0.0.1:${target.port}: ${textOf(error)}`, { name: "CallConnectionError" })),
+      fail(new CallError(`no connection to ${placeText(target.place)}: ${textOf(error)}`, { name: "CallConnectionError" })),
     );
     sent.on("response", (response) => {
       response.resume();

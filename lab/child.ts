@@ -24,12 +24,13 @@ export class Child<Out extends object, In extends { type: string }> {
   /** Resolves with a description of how it ended. */
   readonly ended: Promise<string>;
 
-  constructor(program: "service" | "relay" | "cache", name: string) {
+  constructor(program: "service" | "relay" | "cache" | "neighbour", name: string, environment: Readonly<Record<string, string>> = {}) {
     this.#name = name;
     // The programs lie beside this one: compiled beside compiled.
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     this.#process = fork(fileURLToPath(new URL(`./${program}.${extension}`, import.meta.url)), [], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
+      env: { ...process.env, ...environment },
     });
     this.ended = new Promise((resolve) => {
       this.#process.once("error", (error) => resolve(error.message));

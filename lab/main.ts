@@ -1,14 +1,19 @@
 /**
  * The shop as one program: `node dist/lab/main.js --seed N --otlp URL --changes URL [--truth FILE] [--namespace NS]
- * [--postgres URL] [--redis URL] [--datastores auto|own]`. Commands come on standard input, events go to standard output (see protocol.ts).
+ * [--postgres URL] [--redis URL] [--datastores auto|own] [--telemetry otlp|kernel|both] [--rights auto|none]`. With `kernel` the services report
+ * nothing of themselves; without rights it does as it would without root. Commands come on standard input, events go to standard output (see
+ * protocol.ts).
  * It ends, and everything it started, at `quit`, at the end of standard input, at SIGTERM and at SIGINT.
  */
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { drawCycle } from "./draw-cycle.ts";
 import { drawShop } from "./draw-shop.ts";
+import { type FaultName, targetsOf } from "./fault/fault.ts";
+import { faultTable } from "./fault/table.ts";
 import { LabError, textOf } from "./lab-error.ts";
 import { Load } from "./load.ts";
+import { openMachine } from "./machine.ts";
 import { type LabCommand, type LabEvent, parseCommand } from "./protocol.ts";
 import { runQuiet } from "./quiet.ts";
 import { runCycle, type Stage } from "./run-cycle.ts";
@@ -29,18 +34,33 @@ interface Arguments {
   readonly postgresUrl: string | null;
   readonly redisUrl: string | null;
   readonly datastores: "auto" | "own";
+  readonly telemetry: "otlp" | "kernel" | "both";
+  readonly rights: "auto" | "none";
 }
 
 /** The arguments, or a sentence that says which one is wrong. */
 function readArguments(words: readonly string[]): Arguments | string {
   const text = { type: "string" } as const;
-  const options = { seed: text, otlp: text, changes: text, truth: text, namespace: text, postgres: text, redis: text, datastores: text };
+  const options = {
+    seed: text,
+    otlp: text,
+    changes: text,
+    truth: text,
+    namespace: text,
+    postgres: text,
+    redis: text,
+    datastores: text,
+    telemetry: text,
+    rights: text,
+  };
   try {
     const { values } = parseArgs({ args: [...words], options, strict: true });
     const seed = Number(values.seed);
     if (values.seed === undefined || !Number.isSafeInteger(seed)) return "--seed must be a whole number";
-    const { datastores = "auto" } = values;
+    const { datastores = "auto", telemetry = "otlp", rights = "auto" } = values;
     if (datastores !== "auto" && datastores !== "own") return "--datastores must be auto or own";
+    if (telemetry !== "otlp" && telemetry !== "kernel" && telemetry !== "both") return "--telemetry must be otlp, kernel or both";
+    if (rights !== "auto" && rights !== "none") return "--rights must be auto or none";
     for (const name of ["otlp", "changes"] as const) {
       if (!URL.canParse(values[name] ?? "")) return `--${name} must be a URL`;
     }
@@ -56,6 +76,8 @@ function readArguments(words: readonly string[]): Arguments | string {
       postgresUrl: values.postgres ?? null,
       redisUrl: values.redis ?? null,
       datastores,
+      telemetry,
+      rights,
     };
   } catch (error) {
     return textOf(error);
@@ -116,23 +138,27 @@ class Program {
 
   async #start(): Promise<Stage> {
     const startedMs = performance.now();
-    const { seed, namespace, changesUrl, truthFile } = this.#options;
+    const { seed, namespace, otlpUrl, telemetry, changesUrl, truthFile } = this.#options;
     const spec = drawShop({ seed, namespace });
+    const machine = await openMachine(this.#options.rights);
     const shop = new Shop({
       ...this.#options,
+      otlpUrl: telemetry === "kernel" ? null : otlpUrl,
+      machine,
       spec,
       progress: (text) => emit({ event: "progress", text }),
       onBroken: (text) => this.stop(new LabError(text)),
     });
     this.#shop = shop;
     const datastores = await Promise.race([shop.ready(), this.#stopped()]);
-    const load = new Load(spec, shop.ports);
+    const load = new Load(spec, (service) => shop.placeOf(service));
     this.#load = load;
     emit({
       event: "ready",
       services: spec.services.map((service) => entityIdOf(spec, service.name)),
       entries: spec.entries.map((entry) => entityIdOf(spec, entry.service)),
       datastores,
+      cgroup: machine.firewall === null ? null : (machine.groups?.path ?? null),
       seconds: Math.round((performance.now() - startedMs) / 10) / 100,
     });
     return { shop, load, changesUrl, truthFile, emit, signal: this.#abort.signal };
@@ -160,6 +186,11 @@ class Program {
   async #obey(stage: Stage, command: LabCommand): Promise<void> {
     if (command.command === "cycle") {
       const { cycle, fault, durationSeconds } = command;
+      const obstacle = obstacleTo(stage.shop, fault);
+      if (obstacle !== null) {
+        emit({ event: "refused", text: obstacle, cycle });
+        return;
+      }
       const plan = drawCycle(stage.shop.spec, { cycle, fault, settleMs: command.settleSeconds * 1_000 });
       await runCycle(stage, { ...plan, durationMs: durationSeconds === null ? plan.durationMs : durationSeconds * 1_000 });
     } else if (command.command === "quiet") {
@@ -169,6 +200,18 @@ class Program {
       const [requests, failed] = [after.answered - before.answered, after.failed - before.failed];
       emit({ event: "quiet-ends", atMs: Date.now(), requests, failed, dropped: after.dropped - before.dropped });
     }
+  }
+}
+
+/** Why a fault cannot be played on this shop, as a sentence; null where it can. */
+function obstacleTo(shop: Shop, fault: FaultName): string | null {
+  if (targetsOf(shop.spec, faultTable[fault]).length === 0) return `there is nothing in this shop that ${fault} could hurt`;
+  if (faultTable[fault].rights === "none") return null;
+  try {
+    shop.machine();
+    return null;
+  } catch (error) {
+    return textOf(error);
   }
 }
 

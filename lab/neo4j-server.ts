@@ -10,6 +10,8 @@ import { answers, attempt } from "./servers.ts";
 
 const readyWaitMs = 120_000;
 const passwordWaitMs = 120_000;
+/** A store that was not closed in order cannot be dumped, and a busy machine takes its time for it. */
+const stopWaitMs = 30_000;
 /** Writing the archive of classes happens while it ends. */
 const archiveWaitMs = 120_000;
 
@@ -82,6 +84,7 @@ async function server(installed: Neo4jInstallation, options: Neo4jOptions): Prom
     account: null,
     isReady: () => answersBolt(port),
     readyWaitMs,
+    stopWaitMs,
     stopSignal: "TERM",
     url: `bolt://${login}127.0.0.1:${port}`,
   };

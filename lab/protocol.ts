@@ -1,5 +1,5 @@
 /** What the shop as a program is told on standard input and says on standard output: one JSON object per line. */
-import { type FaultName, faultNames } from "./fault/fault.ts";
+import { type FaultName, faultNames, rootFaultNames } from "./fault/fault.ts";
 
 export type LabCommand =
   | {
@@ -14,6 +14,15 @@ export type LabCommand =
   | { readonly command: "quiet"; readonly minutes: number }
   | { readonly command: "quit" };
 
+/** What the users of an entry service had of a fault: requests that began while it was there and were answered or given up. */
+export interface Felt {
+  readonly requests: number;
+  readonly failed: number;
+  readonly p95Ms: number;
+  /** While all was well. */
+  readonly usualP95Ms: number;
+}
+
 export type LabEvent =
   | { readonly event: "progress"; readonly text: string }
   | {
@@ -21,13 +30,19 @@ export type LabEvent =
       readonly services: readonly string[];
       readonly entries: readonly string[];
       readonly datastores: string;
+      /**
+       * The control group below which its services are, as `/proc/PID/cgroup` has it; null where they have none or do not call each other
+       * directly, so that the kernel could not tell who calls whom.
+       */
+      readonly cgroup: string | null;
       readonly seconds: number;
     }
   | { readonly event: "fault-begins"; readonly cycle: number; readonly fault: FaultName; readonly atMs: number }
-  | { readonly event: "fault-ends"; readonly cycle: number; readonly atMs: number }
+  | { readonly event: "fault-ends"; readonly cycle: number; readonly atMs: number; readonly felt: Felt }
   | { readonly event: "recovered"; readonly cycle: number; readonly atMs: number; readonly healthy: "yes" | "no" }
   | { readonly event: "quiet-ends"; readonly atMs: number; readonly requests: number; readonly failed: number; readonly dropped: number }
-  | { readonly event: "refused"; readonly text: string }
+  /** The cycle's number where it was one, which then does not take place. */
+  | { readonly event: "refused"; readonly text: string; readonly cycle?: number }
   | { readonly event: "failed"; readonly code: string; readonly text: string };
 
 const settleSecondsDefault = 30;
@@ -60,8 +75,9 @@ export function parseCommand(line: string): LabCommand | string {
 }
 
 function parseCycle(fields: Record<string, unknown>): LabCommand | string {
-  const fault = faultNames.find((name) => name === fields.fault);
-  if (fault === undefined) return `"fault" must be one of ${faultNames.join(", ")}`;
+  const known = [...faultNames, ...rootFaultNames];
+  const fault = known.find((name) => name === fields.fault);
+  if (fault === undefined) return `"fault" must be one of ${known.join(", ")}`;
   const { cycle, settleSeconds = settleSecondsDefault, durationSeconds = null } = fields;
   if (!isWithin(cycle, 0, 1e6) || !Number.isInteger(cycle)) return `"cycle" must be a whole number from 0 to 1000000`;
   if (!isWithin(settleSeconds, 0, settleSecondsMax)) return `"settleSeconds" must be a number from 0 to ${settleSecondsMax}`;

@@ -3,11 +3,14 @@
  * An edge that was told so delays them, half of the time on each way, so that neither side's own work takes longer.
  */
 import { connect, createServer, type Socket } from "node:net";
+import type { Place } from "./address.ts";
 import { answerParent, endWithParent } from "./child.ts";
 import type { ToRelay } from "./message.ts";
 
 interface Edge {
-  targetPort: number | null;
+  target: Place | null;
+  /** The address from which it is reached where a firewall puts the caller's in its place; null: any. */
+  standIn: string | null;
   delayMs: number;
 }
 
@@ -37,18 +40,20 @@ function pass(from: Socket, to: Socket, edge: Edge): void {
 }
 
 function accept(client: Socket, edge: Edge): void {
-  if (edge.targetPort === null) {
+  if (edge.target === null) {
     client.destroy();
     return;
   }
   client.setNoDelay(true);
-  const target = connect({ host: "127.0.0.1", port: edge.targetPort, noDelay: true });
+  // With the caller's own port, so that its address makes this the very connection that the caller opened.
+  const from = edge.standIn === null ? {} : { localAddress: edge.standIn, localPort: client.remotePort };
+  const target = connect({ ...edge.target, ...from, noDelay: true });
   pass(client, target, edge);
   pass(target, client, edge);
 }
 
 function listen(name: string): Promise<[string, number]> {
-  const edge: Edge = { targetPort: null, delayMs: 0 };
+  const edge: Edge = { target: null, standIn: null, delayMs: 0 };
   edges.set(name, edge);
   return new Promise((resolve, reject) => {
     const server = createServer({ allowHalfOpen: true }, (client) => accept(client, edge));
@@ -71,8 +76,10 @@ async function obey(message: ToRelay): Promise<void> {
     answerParent({ type: "failed", text: `there is no edge ${message.edge}` });
     return;
   }
-  if (message.type === "target") edge.targetPort = message.port;
-  else edge.delayMs = message.delayMs;
+  if (message.type === "target") {
+    edge.target = message.place;
+    edge.standIn = message.standIn;
+  } else edge.delayMs = message.delayMs;
   answerParent({ type: "done" });
 }
 

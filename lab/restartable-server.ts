@@ -1,4 +1,4 @@
-/** A server that can be killed as a power failure would, paused, and started again on the same data: for drills and tests of outages. */
+/** A server that can be ended or killed, paused, and started again on the same data: for drills and tests of outages and of backups. */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { type GuardedOptions, type RunningServer, startGuarded } from "./guarded-server.ts";
@@ -8,9 +8,13 @@ const restartWaitMs = 20_000;
 const retryMs = 100;
 
 export interface RestartableServer extends RunningServer {
+  /** Where its data are. */
+  readonly folder: string;
+  /** Ends it in order, as an operator would; its data stay. */
+  end(): Promise<void>;
   /** Sends SIGKILL to the server and to the processes that it started; resolves when they are gone. */
   kill(): Promise<void>;
-  /** Starts it again after `kill`, with the same data and at the same address. */
+  /** Starts it again after `end` or `kill`, with the same data and at the same address. */
   restart(): Promise<void>;
   /** Sends SIGSTOP to all of its processes: connections stay and nothing answers. */
   pause(): void;
@@ -40,6 +44,8 @@ export async function startRestartable(options: GuardedOptions & { readonly fold
   }
   return {
     url: options.url,
+    folder,
+    end: () => running.stop(),
     get pid() {
       return running.pid;
     },

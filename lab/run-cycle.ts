@@ -70,7 +70,8 @@ export async function enactOrSay(stage: Stage, change: PlannedChange): Promise<T
 async function begin(stage: Stage, plan: CyclePlan): Promise<{ fromMs: number; end: () => Promise<void> }> {
   const { shop } = stage;
   const fault = faultTable[plan.fault];
-  const entryP95Ms = Math.max(stage.load.p95Ms(plan.entry), nominalMs(shop.spec, plan.entry));
+  const usualP95Ms = stage.load.p95Ms(plan.entry);
+  const entryP95Ms = Math.max(usualP95Ms, nominalMs(shop.spec, plan.entry));
   const range = fault.range({ entryP95Ms, variant: plan.variant });
   const magnitude = magnitudeOf(range, plan.severity);
   const fromMs = Date.now();
@@ -93,7 +94,8 @@ async function begin(stage: Stage, plan: CyclePlan): Promise<{ fromMs: number; e
   const end = async (): Promise<void> => {
     const toMs = Date.now();
     writeTruth(stage, { ...record, toMs });
-    stage.emit({ event: "fault-ends", cycle: plan.cycle, atMs: toMs });
+    const felt = { ...stage.load.felt(plan.entry, fromMs), usualP95Ms: Math.round(usualP95Ms) };
+    stage.emit({ event: "fault-ends", cycle: plan.cycle, atMs: toMs, felt });
     await fault.undo(shop, plan.target);
     await takeBack?.();
   };

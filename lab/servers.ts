@@ -1,6 +1,6 @@
 /** Starts real servers on free loopback ports, with their data in a temporary folder: for the lab, the demo and the tests. */
 import { spawn } from "node:child_process";
-import { accessSync, constants, readdirSync, rmSync } from "node:fs";
+import { accessSync, appendFileSync, constants, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { delimiter, join } from "node:path";
 import { embeddedPostgresFolder } from "./embedded-postgres.ts";
@@ -130,6 +130,8 @@ async function cluster(options: ClusterOptions): Promise<GuardedOptions & { read
   const data = join(folder, "data");
   try {
     await initialise({ ...options, data });
+    // The services of a shop come from addresses of their own, and initdb trusts 127.0.0.1 alone.
+    appendFileSync(join(data, "pg_hba.conf"), "host all all 127.0.0.0/8 trust\n");
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
@@ -189,7 +191,8 @@ export async function attempt<T>(start: () => Promise<T>): Promise<T> {
   }
 }
 
-function isExecutable(file: string): boolean {
+/** Whether it is a program that this account may run. */
+export function isExecutable(file: string): boolean {
   try {
     accessSync(file, constants.X_OK);
     return true;

@@ -1,39 +1,48 @@
 /** One service of the shop, as a process of its own: takes its settings over IPC, then answers requests until told to stop. */
-import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type Context, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
+import type { Place } from "./address.ts";
 import { CacheClient } from "./cache-client.ts";
-import { CallError } from "./call.ts";
+import { CallError, reconnect } from "./call.ts";
 import { answerParent, endWithParent } from "./child.ts";
 import { Database, PoolTimeoutError } from "./database.ts";
 import type { ServiceHooks } from "./fault/fault.ts";
 import { faultTable } from "./fault/table.ts";
+import { Journal } from "./journal.ts";
 import { textOf } from "./lab-error.ts";
 import type { ServiceSettings, ToService } from "./message.ts";
 import { perform, type ServiceParts } from "./perform.ts";
+import type { PoolCounts } from "./process-gauges.ts";
 import { Random, seedFrom } from "./random.ts";
 import { failSpan, type Scope } from "./span.ts";
 import type { OperationSpec } from "./spec.ts";
-import { createTelemetry, type Telemetry } from "./telemetry.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 const flushMs = 1_000;
+
+/** How a service begins to report as one of its versions. */
+type Report = (options: { version: string; pool: () => PoolCounts | null }) => Telemetry;
 
 class Service {
   readonly #settings: ServiceSettings;
   readonly #parts: ServiceParts;
-  readonly #instance = randomUUID();
   readonly #server: Server;
   #telemetry: Telemetry;
+  readonly #reportAs: Report;
   #hooks: ServiceHooks = {};
+  #peers: Readonly<Record<string, Place>> = {};
 
-  constructor(settings: ServiceSettings) {
-    const { spec } = settings;
+  constructor(settings: ServiceSettings, reportAs: Report) {
+    const { spec, address } = settings;
     this.#settings = settings;
+    this.#reportAs = reportAs;
     this.#parts = {
-      peers: settings.peers,
+      address,
+      wayTo: (callee) => this.#peers[callee],
       random: new Random(seedFrom("service", settings.seed, spec.name)),
-      cache: settings.redisUrl === null ? null : new CacheClient({ url: settings.redisUrl, prefix: `${settings.keyPrefix}${spec.name}:` }),
+      cache: this.#createCache(),
       database: this.#createDatabase(),
+      journal: spec.journal === "kept" ? new Journal() : null,
       hooks: () => this.#hooks,
     };
     this.#telemetry = this.#report(spec.version);
@@ -45,20 +54,27 @@ class Service {
     this.#server.requestTimeout = 0;
   }
 
+  #createCache(): CacheClient | null {
+    const { spec, redisUrl: url, keyPrefix, datastoreFrom } = this.#settings;
+    return url === null ? null : new CacheClient({ url, prefix: `${keyPrefix}${spec.name}:`, from: datastoreFrom.redis });
+  }
+
   #createDatabase(): Database | null {
-    const { spec, postgresUrl, schema } = this.#settings;
+    const { spec, postgresUrl, schema, datastoreFrom } = this.#settings;
     if (spec.poolMax === null || postgresUrl === null) return null;
     const keepsConnection = (): "yes" | "no" => this.#hooks.keepsConnection?.() ?? "no";
-    return new Database({ url: postgresUrl, schema, table: spec.name, poolMax: spec.poolMax, keepsConnection });
+    return new Database({
+      url: postgresUrl,
+      schema,
+      table: spec.name,
+      poolMax: spec.poolMax,
+      from: datastoreFrom.postgres,
+      keepsConnection,
+    });
   }
 
   #report(version: string): Telemetry {
-    const { spec, namespace, otlpUrl } = this.#settings;
-    const telemetry = createTelemetry({
-      identity: { name: spec.name, namespace, version, instance: this.#instance, host: spec.host },
-      otlpUrl,
-      pool: () => this.#parts.database?.counts() ?? null,
-    });
+    const telemetry = this.#reportAs({ version, pool: () => this.#parts.database?.counts() ?? null });
     telemetry.log("INFO", `version ${version} started`);
     return telemetry;
   }
@@ -68,7 +84,7 @@ class Service {
     await this.#parts.database?.prepare();
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen(0, "127.0.0.1", resolve);
+      this.#server.listen(this.#settings.port, this.#settings.address, resolve);
     });
     const address = this.#server.address();
     return typeof address === "object" && address !== null ? address.port : 0;
@@ -86,6 +102,14 @@ class Service {
         this.#hooks = {};
         this.#parts.database?.releaseKept();
         return;
+      case "peers":
+        this.#peers = message.peers;
+        return;
+      case "reconnect": {
+        const place = this.#peers[message.callee];
+        if (place !== undefined) reconnect(place);
+        return;
+      }
       case "version": {
         const before = this.#telemetry;
         this.#telemetry = this.#report(message.version);
@@ -154,9 +178,21 @@ function statusOf(error: unknown): number {
 
 let service: Service | null = null;
 
+/** What is not to report loads nothing that could. */
+async function reportOf(settings: ServiceSettings): Promise<Report> {
+  const { spec, namespace, instance, otlpUrl } = settings;
+  if (otlpUrl === null) {
+    const { noTelemetry } = await import("./no-telemetry.ts");
+    return noTelemetry;
+  }
+  const { createTelemetry } = await import("./telemetry.ts");
+  return ({ version, pool }) =>
+    createTelemetry({ identity: { name: spec.name, namespace, version, instance, host: spec.host }, otlpUrl, pool });
+}
+
 async function obey(message: ToService): Promise<void> {
   if (message.type === "configure") {
-    service = new Service(message.settings);
+    service = new Service(message.settings, await reportOf(message.settings));
     answerParent({ type: "ready", port: await service.start() });
     return;
   }

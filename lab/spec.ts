@@ -41,6 +41,8 @@ export interface ServiceSpec {
   readonly operations: readonly OperationSpec[];
   /** Connections of its own pool; null = it has no database. */
   readonly poolMax: number | null;
+  /** `kept`: every request is written to a file, and synced to the disk, before it is answered. */
+  readonly journal: "kept" | "none";
   /** Names of its feature flags. */
   readonly flags: readonly string[];
 }
@@ -86,4 +88,9 @@ export function serviceOf(shop: Pick<ShopSpec, "services">, name: string): Servi
   const found = shop.services.find((service) => service.name === name);
   if (found === undefined) throw new RangeError(`the shop has no service ${name}`);
   return found;
+}
+
+/** The name of who shares a host with its services, when somebody does. */
+export function neighbourOf(host: string): string {
+  return `export-${host.replace(/^node-/, "")}`;
 }

@@ -11,6 +11,7 @@ export const badFlag: Fault = {
   name: "bad-flag",
   change: "flag",
   hits: "service",
+  rights: "none",
   variants: ["errors", "slowness"],
   needs: needsReach,
   range: (options) =>

@@ -1,14 +1,14 @@
 /** The process ends at once and stays away until it is started again. */
-import { serviceOf } from "../spec.ts";
-import { type Fault, needsReach, truthOfService } from "./fault.ts";
+import { type Fault, needsCallers, truthOfService } from "./fault.ts";
 
 export const crash: Fault = {
   name: "crash",
   change: null,
   hits: "service",
+  rights: "none",
   variants: ["killed"],
   // An entry service that is gone reports nothing that could burn; its callers would have to.
-  needs: (shop, target) => (serviceOf(shop, target.service).layer === 0 ? null : needsReach(shop, target)),
+  needs: needsCallers,
   range: () => ({ unit: "processes ended", mild: 1, severe: 1 }),
   truth: (shop, target) => [truthOfService(shop, target, "crash")],
   apply: (control, target) => control.crash(target.service),

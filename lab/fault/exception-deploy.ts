@@ -14,6 +14,7 @@ export const exceptionDeploy: Fault = {
   name: "exception-deploy",
   change: "deploy",
   hits: "service",
+  rights: "none",
   variants: ["missing-member"],
   needs: needsReach,
   range: () => ({ unit: "share of requests", mild: 0.5, severe: 1 }),

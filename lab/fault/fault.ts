@@ -3,10 +3,20 @@ import type { ChangeKind } from "../../contract/change.ts";
 import type { FaultKind } from "../../contract/verdict.ts";
 import type { Random } from "../random.ts";
 import { reachMin, reachOfService } from "../reach.ts";
-import { edgesOf, entityIdOf, type ShopSpec } from "../spec.ts";
+import { edgeName, edgesOf, entityIdOf, type ShopSpec, serviceOf } from "../spec.ts";
 
 export const faultNames = ["slow-code", "exception-deploy", "pool-leak", "crash", "slow-dependency", "bad-flag"] as const;
-export type FaultName = (typeof faultNames)[number];
+/** Faults that only root can make, since they are of the machine and not of the service. */
+export const rootFaultNames = [
+  "packet-loss",
+  "refused",
+  "network-delay",
+  "disk-throttle",
+  "cpu-quota",
+  "memory-limit",
+  "noisy-neighbour",
+] as const;
+export type FaultName = (typeof faultNames)[number] | (typeof rootFaultNames)[number];
 
 /** A service, or with `caller` the edge that leads to it. */
 export interface FaultTarget {
@@ -23,7 +33,16 @@ export interface TruthItem {
 
 /** From the weakest to the strongest form of a fault; the weakest one still burns an objective of an entry service. */
 export interface MagnitudeRange {
-  readonly unit: "ms added" | "share of requests" | "processes ended";
+  readonly unit:
+    | "ms added"
+    | "share of requests"
+    | "processes ended"
+    | "share of packets"
+    | "connections refused"
+    | "bytes a second"
+    | "share of its processor time"
+    | "bytes left"
+    | "cores for the host";
   readonly mild: number;
   readonly severe: number;
 }
@@ -41,10 +60,29 @@ export interface FaultControl {
   setFault(service: string, options: { fault: FaultName; magnitude: number; variant: string }): Promise<void>;
   clearFault(service: string): Promise<void>;
   delayEdge(edge: { caller: string; callee: string }, delayMs: number): Promise<void>;
+  /** The same of every edge that leads to a service. */
+  delayService(service: string, delayMs: number): Promise<void>;
   /** Resolves when the process has ended. */
   crash(service: string): Promise<void>;
   /** Resolves when the service answers again. */
   restart(service: string): Promise<void>;
+  /** Takes away the memory of a service that takes ever more; resolves when the kernel has killed it. */
+  exhaustMemory(service: string, bytesLeft: number): Promise<void>;
+  /** What may be done to the machine. Throws LAB_FAILED where that is not allowed. */
+  machine(): MachineControl;
+}
+
+/** What a fault may do to the machine beside the services. */
+export interface MachineControl {
+  /** 0: no more. */
+  losePackets(service: string, share: number): Promise<void>;
+  refuseConnections(service: string, refuse: "yes" | "no"): Promise<void>;
+  /** A share of the processor time that it used while it was well; null: no limit. */
+  limitCpu(service: string, share: number | null): void;
+  limitWrites(service: string, bytesPerSecond: number | null): void;
+  /** Everybody on the service's host, and somebody who works without a pause, share so many cores. */
+  crowd(service: string, cores: number): void;
+  uncrowd(service: string): Promise<void>;
 }
 
 export interface Fault {
@@ -52,6 +90,8 @@ export interface Fault {
   /** The kind of change that comes with it, or null where nobody changed anything. */
   readonly change: Extract<ChangeKind, "deploy" | "flag"> | null;
   readonly hits: "service" | "edge";
+  /** `root`: it can be made by root only. */
+  readonly rights: "none" | "root";
   /** Forms among which is drawn. */
   readonly variants: readonly string[];
   /** Whether breaking the target this way is felt by at least `reachMin` of an entry's requests; answers that entry and share, else null. */
@@ -76,7 +116,7 @@ export function targetsOf(shop: ShopSpec, fault: Fault): FaultTarget[] {
 /** A magnitude from a severity of 0 (mild) to 1 (severe), in equal steps of ratio. */
 export function magnitudeOf(range: MagnitudeRange, severity: number): number {
   const value = range.mild * (range.severe / range.mild) ** severity;
-  return range.unit === "ms added" ? Math.round(value) : Math.round(value * 1_000) / 1_000;
+  return value >= 100 ? Math.round(value) : Math.round(value * 1_000) / 1_000;
 }
 
 /** Needs of a fault that any service on the way of most requests can have. */
@@ -86,6 +126,11 @@ export function needsReach(shop: ShopSpec, target: FaultTarget): { entry: string
 
 export function atLeastReachMin(reach: { entry: string; share: number }): { entry: string; share: number } | null {
   return reach.share >= reachMin ? reach : null;
+}
+
+/** Needs of a fault that only the service's callers can see. */
+export function needsCallers(shop: ShopSpec, target: FaultTarget): { entry: string; share: number } | null {
+  return serviceOf(shop, target.service).layer === 0 ? null : needsReach(shop, target);
 }
 
 /** More than callers wait for; beyond it a slower one cannot be told from a dead one, and takes long to get well again. */
@@ -100,6 +145,15 @@ export function slownessRange(entryP95Ms: number): MagnitudeRange {
 /** The truth of a fault that sits in a service itself. */
 export function truthOfService(shop: ShopSpec, target: FaultTarget, kind: FaultKind): TruthItem {
   return { type: "entity", id: entityIdOf(shop, target.service), kind };
+}
+
+/** The truth of a fault in the network of a service: the dependency is an answer as well where there is but one. */
+export function truthOfNetwork(shop: ShopSpec, target: FaultTarget): TruthItem[] {
+  const [only, ...others] = edgesOf(shop).filter((edge) => edge.callee === target.service);
+  const service = truthOfService(shop, target, "network");
+  if (only === undefined || others.length > 0) return [service];
+  const id = edgeName({ caller: entityIdOf(shop, only.caller), callee: entityIdOf(shop, only.callee) });
+  return [{ type: "dependency", id, kind: "network" }, service];
 }
 
 /** Most faults live inside the service and are switched on and off there. */

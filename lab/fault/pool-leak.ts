@@ -6,6 +6,7 @@ export const poolLeak: Fault = {
   name: "pool-leak",
   change: null,
   hits: "service",
+  rights: "none",
   variants: ["not-released"],
   needs: (shop, target) => atLeastReachMin(reachOfDatabase(shop, target.service)),
   range: () => ({ unit: "share of requests", mild: 0.5, severe: 1 }),

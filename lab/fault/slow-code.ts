@@ -6,6 +6,7 @@ export const slowCode: Fault = {
   name: "slow-code",
   change: null,
   hits: "service",
+  rights: "none",
   variants: ["rounds"],
   needs: needsReach,
   range: (options) => slownessRange(options.entryP95Ms),

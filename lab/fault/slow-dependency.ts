@@ -12,6 +12,7 @@ export const slowDependency: Fault = {
   name: "slow-dependency",
   change: null,
   hits: "edge",
+  rights: "none",
   variants: ["delayed"],
   needs: (shop, target) => atLeastReachMin(reachOfEdge(shop, edgeOf(target))),
   range: (options) => slownessRange(options.entryP95Ms),

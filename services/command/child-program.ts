@@ -15,6 +15,8 @@ export interface ChildProgramOptions {
   /** Below dist/, e.g. `services/main.js`. */
   readonly file: string;
   readonly arguments: readonly string[];
+  /** Options of Node itself. */
+  readonly nodeOptions?: readonly string[];
   /** Code of the error when it does not do what is waited for. */
   readonly failure: ErrorCode;
 }
@@ -34,7 +36,8 @@ export class ChildProgram {
     this.#options = options;
     const file = join(programs, options.file);
     // A group of its own: Ctrl-C in a terminal is for us, and we end it in our order.
-    this.#child = spawn(process.execPath, [file, ...options.arguments], { stdio: ["pipe", "pipe", "pipe"], detached: true });
+    const words = [...(options.nodeOptions ?? []), file, ...options.arguments];
+    this.#child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "pipe"], detached: true });
     this.#ended = new Promise((resolve) => {
       this.#child.on("close", (code, signal) => {
         this.#exit = signal === null ? `exit code ${code}` : `signal ${signal}`;
@@ -60,6 +63,11 @@ export class ChildProgram {
   /** How it ended, or null while it runs. */
   get exit(): string | null {
     return this.#exit;
+  }
+
+  /** Resolves when it is gone. */
+  get ended(): Promise<void> {
+    return this.#ended;
   }
 
   /** The last of what it wrote to standard error. */

@@ -14,10 +14,14 @@ import { App } from "../app.ts";
 import { createPlatform } from "../platform.ts";
 import { apiClient } from "./api-client.ts";
 import { DistributedPlatform } from "./distributed-platform.ts";
+import { startLabAgent } from "./lab-agent.ts";
 import { labSpec } from "./lab-config.ts";
 import { LabProcess } from "./lab-process.ts";
+import type { TelemetryKind } from "./lab-words.ts";
 import { type OutputFormat, Progress, print } from "./output.ts";
-import { builtPage, newGatewayId, untilSignal } from "./start.ts";
+import { newGatewayId, untilSignal } from "./process-life.ts";
+import { builtPage } from "./start.ts";
+import { chooseTelemetry } from "./telemetry-choice.ts";
 import { readTruth, type Truth } from "./truth.ts";
 
 export interface DemoOptions {
@@ -26,6 +30,8 @@ export interface DemoOptions {
   readonly until: "verdict" | "signal";
   /** One process, or real servers and a process for each role. */
   readonly form: "embedded" | "distributed";
+  /** Null: the most that this machine can do. */
+  readonly telemetry: TelemetryKind | null;
   readonly format: OutputFormat;
   /** Where report.html, report.md and report.json are written. */
   readonly reportDirectory: string;
@@ -45,6 +51,8 @@ interface Outcome {
 /** Runs the demo; resolves to whether the injected fault was ranked first. Throws DEMO_FAILED or LAB_FAILED. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
   const progress = new Progress();
+  const telemetry = chooseTelemetry(options.telemetry);
+  progress.say(`observe  ${telemetry.words}`);
   const directory = mkdtempSync(join(tmpdir(), "headwater-demo-"));
   const cleanups: (() => Promise<void>)[] = [async () => rmSync(directory, { recursive: true, force: true })];
   const interrupted = untilSignal();
@@ -52,7 +60,7 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
     const platform = await startPlatform(options, { directory, progress });
     cleanups.push(() => platform.stop());
     progress.say(`page     ${platform.apiUrl}`);
-    const work = breakAndExplain({ options, platform, directory, progress, cleanups });
+    const work = breakAndExplain({ options, telemetry: telemetry.kind, platform, directory, progress, cleanups });
     const hit = await Promise.race([work, interrupted.then(() => null)]);
     if (hit === null) throw new HeadwaterError("DEMO_FAILED", "interrupted before the verdict");
     if (options.until === "signal") {
@@ -89,6 +97,7 @@ async function startPlatform(options: DemoOptions, parts: { directory: string; p
 
 interface Run {
   readonly options: DemoOptions;
+  readonly telemetry: TelemetryKind;
   readonly platform: DemoPlatform;
   readonly directory: string;
   readonly progress: Progress;
@@ -102,6 +111,7 @@ async function breakAndExplain(run: Run): Promise<boolean> {
     seed: options.seed,
     otlpUrl: platform.otlpUrl,
     truthFile,
+    telemetry: run.telemetry,
     onEvent: (event) => {
       if (event.event === "progress") progress.say(`lab      ${event.text ?? ""}`);
     },
@@ -110,12 +120,18 @@ async function breakAndExplain(run: Run): Promise<boolean> {
   const ready = await lab.waitFor("ready", (event) => event.event === "ready", 90_000);
   const readyS = progress.seconds();
   progress.say(`lab      ${(ready.services as string[]).length} services run, load comes in at ${(ready.entries as string[]).join(", ")}`);
+  const agent = run.telemetry === "otlp" ? null : await startLabAgent({ ready, gateway: platform.otlpUrl, directory });
+  if (agent !== null) {
+    run.cleanups.push(() => agent.stop());
+    progress.say(`agent    process ${agent.pid} observes the kernel`);
+  }
   progress.say(`learn    what is normal, for ${learnSeconds} to ${learnSeconds + 6} s, while innocent changes are made`);
-  lab.send({ command: "cycle", fault: options.fault, cycle: 1, settleSeconds: learnSeconds });
-  const begun = await lab.waitFor("fault-begins", (event) => event.event === "fault-begins", faultTimeoutMs);
+  const begun = await lab.begin({ fault: options.fault, cycle: 1, settleSeconds: learnSeconds }, faultTimeoutMs);
+  if (begun.event === "refused") throw new HeadwaterError("LAB_FAILED", `${options.fault} is not possible here: ${begun.text ?? ""}`);
   const beganS = progress.seconds();
   progress.say(`break    ${options.fault}; where and how badly is known to nobody but the lab`);
   const outcome = await waitForVerdict(run, begun.atMs ?? 0);
+  agent?.check();
   const verdictS = progress.seconds();
   const truth = readTruth(truthFile)[0];
   if (truth === undefined) throw new HeadwaterError("DEMO_FAILED", "the lab wrote no truth");

@@ -10,9 +10,11 @@ import type { App } from "../app.ts";
 import { type DrillCase, drillTable, judgeCases, summarise } from "./drill-score.ts";
 import { type QuietResult, recordShop } from "./drill-shop.ts";
 import { readIncidents } from "./incident-reader.ts";
+import type { TelemetryKind } from "./lab-words.ts";
 import { Progress, print } from "./output.ts";
-import { readRecording } from "./recording.ts";
+import { bodiesOf, readRecording } from "./recording.ts";
 import { replay } from "./replay.ts";
+import { chooseTelemetry, type TelemetryChoice } from "./telemetry-choice.ts";
 import { readTruth } from "./truth.ts";
 
 export interface DrillOptions {
@@ -24,21 +26,27 @@ export interface DrillOptions {
   readonly keepDirectory: string | null;
   readonly fromDirectory: string | null;
   readonly quietMinutes: number | null;
+  /** Null: the most that this machine can do. */
+  readonly telemetry: TelemetryKind | null;
+  /** Of recordings: what of them is ranked. */
+  readonly use: TelemetryKind;
 }
 
 /** Resolves to false only when a quiet drill opened an incident; how good a ranking is, is for the reader of the table to judge. */
 export async function runDrill(options: DrillOptions): Promise<boolean> {
   const progress = new Progress();
-  if (options.quietMinutes !== null) return tellQuiet(await quiet(options, progress, options.quietMinutes));
+  const telemetry = options.fromDirectory === null ? tellChoice(chooseTelemetry(options.telemetry), progress) : options.use;
+  if (options.quietMinutes !== null) return tellQuiet(await quiet(options, { progress, telemetry, minutes: options.quietMinutes }));
   const cases: DrillCase[] = options.appendFile === null ? [] : readCases(options.appendFile);
   if (cases.length > 0) progress.say(`${cases.length} cases are there already`);
   const runs = options.fromDirectory === null ? freshRuns(options) : recordedRuns(options.fromDirectory);
   for (const run of runs) {
     if (cases.some((known) => known.system === run.system)) continue;
     progress.say(`${run.system}: ${options.fromDirectory === null ? "starting a shop" : "replaying"}`);
-    const found = options.fromDirectory === null ? await drillShop(options, run, progress) : await replayShop(run, progress);
+    const found =
+      options.fromDirectory === null ? await drillShop(options, run, { progress, telemetry }) : await replayShop(options, run, progress);
     cases.push(...found);
-    if (options.jsonFile !== null) writeCases(options.jsonFile, cases, options.seed);
+    if (options.jsonFile !== null) writeCases(options.jsonFile, cases, { seed: options.seed, telemetry });
   }
   for (const line of drillTable(cases)) print(line);
   return true;
@@ -66,7 +74,17 @@ function recordedRuns(directory: string): Run[] {
     .map((name) => ({ system: name, seed: 0, directory: join(directory, name) }));
 }
 
-async function drillShop(options: DrillOptions, run: Run, progress: Progress): Promise<DrillCase[]> {
+function tellChoice(choice: TelemetryChoice, progress: Progress): TelemetryKind {
+  progress.say(choice.words);
+  return choice.kind;
+}
+
+interface Live {
+  readonly progress: Progress;
+  readonly telemetry: TelemetryKind;
+}
+
+async function drillShop(options: DrillOptions, run: Run, { progress, telemetry }: Live): Promise<DrillCase[]> {
   const temporary = mkdtempSync(join(tmpdir(), "headwater-drill-"));
   try {
     const directory = run.directory ?? temporary;
@@ -77,6 +95,8 @@ async function drillShop(options: DrillOptions, run: Run, progress: Progress): P
       quietMinutes: null,
       directory,
       dataDirectory: join(temporary, "data"),
+      workDirectory: temporary,
+      telemetry,
       progress,
     });
     return tellCases(judgeCases(run.system, readTruth(join(directory, "truth.ndjson")), result.incidents), progress);
@@ -85,19 +105,20 @@ async function drillShop(options: DrillOptions, run: Run, progress: Progress): P
   }
 }
 
-async function replayShop(run: Run, progress: Progress): Promise<DrillCase[]> {
+async function replayShop(options: DrillOptions, run: Run, progress: Progress): Promise<DrillCase[]> {
   const directory = run.directory ?? "";
   const temporary = mkdtempSync(join(tmpdir(), "headwater-replay-"));
   try {
-    const incidents = await replayIncidents(join(directory, "recording.br"), join(temporary, "data"));
+    const incidents = await replayIncidents(join(directory, "recording.br"), { dataDirectory: join(temporary, "data"), use: options.use });
     return tellCases(judgeCases(run.system, readTruth(join(directory, "truth.ndjson")), incidents), progress);
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
 }
 
-async function replayIncidents(file: string, dataDirectory: string): Promise<Incident[]> {
-  const app: App = await replay({ recording: readRecording(file), dataDirectory, webDirectory: null });
+async function replayIncidents(file: string, options: { dataDirectory: string; use: TelemetryKind }): Promise<Incident[]> {
+  const recording = bodiesOf(readRecording(file), options.use);
+  const app: App = await replay({ recording, dataDirectory: options.dataDirectory, webDirectory: null });
   try {
     return await readIncidents(app.ports.events);
   } finally {
@@ -115,16 +136,17 @@ function tellCases(cases: DrillCase[], progress: Progress): DrillCase[] {
   return cases;
 }
 
-async function quiet(options: DrillOptions, progress: Progress, quietMinutes: number): Promise<QuietResult> {
+async function quiet(options: DrillOptions, { minutes, ...live }: Live & { minutes: number }): Promise<QuietResult> {
   const temporary = mkdtempSync(join(tmpdir(), "headwater-quiet-"));
   try {
     return await recordShop({
       seed: options.seed,
       faults: [],
-      quietMinutes,
+      quietMinutes: minutes,
       directory: temporary,
       dataDirectory: join(temporary, "data"),
-      progress,
+      workDirectory: temporary,
+      ...live,
     });
   } finally {
     rmSync(temporary, { recursive: true, force: true });
@@ -142,6 +164,6 @@ function readCases(file: string): DrillCase[] {
   return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { cases: DrillCase[] }).cases : [];
 }
 
-function writeCases(file: string, cases: readonly DrillCase[], seed: number): void {
-  writeFileSync(file, `${JSON.stringify({ name: "drill", seed, rows: summarise(cases), cases }, null, 1)}\n`);
+function writeCases(file: string, cases: readonly DrillCase[], of: { seed: number; telemetry: TelemetryKind }): void {
+  writeFileSync(file, `${JSON.stringify({ name: "drill", ...of, rows: summarise(cases), cases }, null, 1)}\n`);
 }

@@ -6,6 +6,8 @@ interface LabSpec {
   readonly window: { readonly windowMs: number; readonly settleMs: number; readonly sourceSilentMs: number; readonly amendMs: number };
   readonly gateway: { readonly port: number };
   readonly api: { readonly port: number };
+  /** A lab runs its own beside the shop, where it is asked for. */
+  readonly agent: { readonly enabled: "no" };
 }
 
 export function labSpec(dataDirectory: string): LabSpec {
@@ -16,5 +18,6 @@ export function labSpec(dataDirectory: string): LabSpec {
     window: { windowMs: 1_000, settleMs: 1_000, sourceSilentMs: 3_000, amendMs: 30_000 },
     gateway: { port: 0 },
     api: { port: 0 },
+    agent: { enabled: "no" },
   };
 }

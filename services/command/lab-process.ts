@@ -4,9 +4,17 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { HeadwaterError } from "../../contract/error.ts";
+import type { TelemetryKind } from "./lab-words.ts";
 
 const LabEvent = z
-  .object({ event: z.string(), atMs: z.number().optional(), cycle: z.number().optional(), text: z.string().optional() })
+  .object({
+    event: z.string(),
+    atMs: z.number().optional(),
+    cycle: z.number().optional(),
+    text: z.string().optional(),
+    /** Of `ready`: the control group below which the services are; null where the lab may make none. */
+    cgroup: z.string().nullable().optional(),
+  })
   .loose();
 export type LabEvent = z.infer<typeof LabEvent>;
 
@@ -17,6 +25,8 @@ export interface LabOptions {
   readonly seed: number;
   readonly otlpUrl: string;
   readonly truthFile: string;
+  /** With `kernel` the services report nothing of themselves. */
+  readonly telemetry: TelemetryKind;
   /** Told of every event, in order. */
   readonly onEvent: (event: LabEvent) => void;
 }
@@ -51,6 +61,8 @@ export class LabProcess {
       `${options.otlpUrl}/v1/changes`,
       "--truth",
       options.truthFile,
+      "--telemetry",
+      options.telemetry,
     ];
     this.#child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] });
     this.#ended = new Promise((resolve) => {
@@ -105,6 +117,17 @@ export class LabProcess {
         });
       });
     }
+  }
+
+  /** Begins a cycle; answers how it begins, or that this shop or machine cannot have it (event `refused`). */
+  async begin(cycle: { fault: string; cycle: number; settleSeconds: number }, timeoutMs: number): Promise<LabEvent> {
+    this.send({ command: "cycle", ...cycle });
+    const answers = ["fault-begins", "refused"];
+    return await this.waitFor(
+      `the start of ${cycle.fault}`,
+      (event) => answers.includes(event.event) && event.cycle === cycle.cycle,
+      timeoutMs,
+    );
   }
 
   /** Asks it to end, then insists. Resolves when it is gone. */

@@ -8,7 +8,9 @@ import { dirname } from "node:path";
 import { brotliDecompressSync, constants, createBrotliCompress } from "node:zlib";
 import { z } from "zod";
 import { HeadwaterError } from "../../contract/error.ts";
+import { kernelScope } from "../../contract/kernel-telemetry.ts";
 import type { RecordedBody } from "../gateway/gateway-message.ts";
+import type { TelemetryKind } from "./lab-words.ts";
 
 const Header = z.object({
   recording: z.literal(1),
@@ -94,6 +96,19 @@ export function readRecording(file: string): Recording {
       { cause: error },
     );
   }
+}
+
+/** The agent's scope as OTLP's binary form has it: field 1, its length, its name. Nothing but a scope of that name has these bytes in a row. */
+const kernelMark = Buffer.concat([Buffer.from([0x0a, kernelScope.length]), Buffer.from(kernelScope)]);
+
+/** The recording with the telemetry of one kind only; changes belong to every kind. */
+export function bodiesOf(recording: Recording, use: TelemetryKind): Recording {
+  if (use === "both") return recording;
+  const bodies = recording.bodies.filter(({ path, body }) => {
+    const isKernel = Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes(kernelMark);
+    return path === "/v1/changes" || isKernel === (use === "kernel");
+  });
+  return { header: recording.header, bodies };
 }
 
 function lineAt(bytes: Buffer, from: number): { text: string; next: number } {

@@ -6,9 +6,11 @@ import { type Config, loadConfig, parseConfig } from "../../config/config.ts";
 import { type HeadwaterError, toHeadwaterError } from "../../contract/error.ts";
 import { App, type AppOptions } from "../app.ts";
 import { openHealth } from "../health.ts";
-import { createPlatform } from "../platform.ts";
+import { createPlatform, type Platform } from "../platform.ts";
 import type { Role } from "../role.ts";
+import { AgentChild, agentProgram, runsAgent } from "./agent-child.ts";
 import { print } from "./output.ts";
+import { newGatewayId, untilSignal } from "./process-life.ts";
 
 export interface StartOptions {
   /** A YAML file; without it every default applies. */
@@ -28,11 +30,6 @@ export function builtPage(): string | null {
   return existsSync(join(directory, "index.html")) ? directory : null;
 }
 
-/** Gateway ids differ between starts, so that batch numbers of two lives of a process never meet. */
-export function newGatewayId(): string {
-  return `g${Date.now().toString(36)}${process.pid.toString(36)}`;
-}
-
 export async function runStart(options: StartOptions): Promise<void> {
   const config = configOf(options);
   const platform = createPlatform({ level: config.logLevel });
@@ -43,22 +40,39 @@ export async function runStart(options: StartOptions): Promise<void> {
       ? null
       : await openHealth({ http: config.health, tokens: config.tokens, platform, reasons: () => waiting.reasons() });
   const roles = options.roles === undefined ? {} : { roles: options.roles };
+  let agent: AgentChild | null = null;
+  const otherReasons = () => agent?.reasons() ?? [];
   try {
     const started = await startWhenPossible(
-      { config, platform, gatewayId: newGatewayId(), webDirectory: builtPage(), ...roles },
+      { config, platform, gatewayId: newGatewayId(), webDirectory: builtPage(), otherReasons, ...roles },
       { signal, waiting },
     );
     if (started !== null) {
       waiting.from(started);
+      agent = startAgent(started, { config, platform, options });
       tell(started, { config, healthUrl: health?.url() ?? null, roles: options.roles ?? null });
       await signal;
     }
     print("stopping");
+    await agent?.stop();
     await started?.stop();
   } finally {
     // It would keep a process alive whose start has failed for good.
     await health?.close();
   }
+}
+
+/** Null where the configuration, or another process of this installation, has it otherwise. */
+function startAgent(app: App, from: { config: Config; platform: Platform; options: StartOptions }): AgentChild | null {
+  const { config, platform, options } = from;
+  const { gateway } = app.addresses;
+  const { enabled } = config.agent;
+  if (gateway === null || enabled === "no" || !runsAgent(config, options.roles ?? null)) return null;
+  const program = { gateway: config.agent.gateway ?? gateway, config: options.config };
+  const { clock, logger } = platform;
+  const agent = new AgentChild({ spawn: () => agentProgram(program), clock, logger, enabled });
+  agent.start();
+  return agent;
 }
 
 function configOf(options: StartOptions): Config {
@@ -126,17 +140,4 @@ function tell(app: App, about: { config: Config; healthUrl: string | null; roles
   print(`data          ${about.config.dataDirectory}`);
   if (gateway !== null) print(`OTLP/HTTP in  ${gateway}  (OTEL_EXPORTER_OTLP_ENDPOINT=${gateway})`);
   print("ready");
-}
-
-/** Resolves at SIGINT or SIGTERM; a second signal ends the process the hard way. */
-export function untilSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const once = (): void => {
-      process.once("SIGINT", () => process.exit(130));
-      process.once("SIGTERM", () => process.exit(143));
-      resolve();
-    };
-    process.once("SIGINT", once);
-    process.once("SIGTERM", once);
-  });
 }

@@ -104,7 +104,7 @@ describe("docker-compose.yml", () => {
 describe("deploy/compose/headwater.yaml", () => {
   it("is accepted by the product, with tokens, since its doors are not on loopback", () => {
     for (const door of [config.gateway, config.api, config.store, config.health]) expect(isLoopback(door.host)).toBe(false);
-    expect(config.tokens.map(({ roles }) => roles)).toEqual([["admin"], ["viewer"], ["ingest"]]);
+    expect(config.tokens.map(({ roles }) => roles)).toEqual([["admin"], ["viewer"], ["ingest"], ["agent"]]);
     expect(config.store.token).not.toBeNull();
   });
 

@@ -64,6 +64,11 @@ export function readManifests(folders: readonly string[] = ["deploy/kubernetes",
   );
 }
 
+/** The last value of a directive in a unit of systemd. */
+export function directive(unit: string, name: string): string | undefined {
+  return [...unit.matchAll(new RegExp(`^${name}=(.*)$`, "gm"))].at(-1)?.[1];
+}
+
 /** Names that a text takes from the environment as `${NAME}`, outside of comments. */
 export function variablesOf(text: string): string[] {
   const used = text.replaceAll(/^\s*#.*$/gm, "");

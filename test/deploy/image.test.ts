@@ -33,6 +33,19 @@ it("the image exposes the default ports of the configuration, and asks for healt
   expect(dockerfile).toContain("/livez`");
 });
 
+it("the image is built with what the set-up needs for the kernel, fails without it, and runs with the library alone", () => {
+  const setup = readText("scripts/setup.mjs");
+  const needed = Number(/kernelTools\.slice\(0, (\d+)\)/.exec(setup)?.[1]);
+  const tools = [...setup.matchAll(/^ {2}\{ name: "([\w+-]+)", isThere/gm)].map((match) => match[1] ?? "").slice(0, needed);
+  expect(tools.length).toBe(4);
+  const installs = instructions.filter((line) => line.includes("apt-get install"));
+  const packages = installs.map((line) => (/--no-install-recommends ([^&]*) &&/.exec(line)?.[1] ?? "").split(" ").sort());
+  expect(packages).toEqual([tools.sort(), ["libbpf1"]]);
+  for (const line of installs) expect(line).toContain("rm -rf /var/lib/apt/lists/*");
+  expect(instructions).toContain("RUN test -f dist/native/kernel.node && test -f dist/bpf/connection.bpf.o");
+  expect(last.indexOf(installs[1] ?? "")).toBeGreaterThan(0);
+});
+
 it("nothing in the image is a secret: no build argument, no variable but NODE_ENV", () => {
   expect(instructions.filter((line) => line.startsWith("ARG ") || line.startsWith("ENV "))).toEqual(["ENV NODE_ENV=production"]);
 });
@@ -42,7 +55,7 @@ it("the builder is sent every folder that the set-up compiles, and nothing that 
   const allowed = ignore.filter((line) => line.startsWith("!")).map((line) => line.slice(1));
   const compiled = /const sourceFolders = \[([^\]]*)\]/.exec(readText("scripts/setup.mjs"))?.[1]?.match(/"[\w-]+"/g) ?? [];
   expect(compiled.length).toBeGreaterThan(5);
-  expect([...compiled.map((name) => name.replaceAll('"', "")), "web"].filter((folder) => !allowed.includes(folder))).toEqual([]);
+  expect([...compiled.map((name) => name.replaceAll('"', "")), "web", "bpf"].filter((folder) => !allowed.includes(folder))).toEqual([]);
   expect(ignore).toContain("*");
   expect(ignore).toContain("**/.env*");
   expect(allowed.filter((path) => !existsSync(join(root, path)))).toEqual([]);

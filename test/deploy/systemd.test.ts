@@ -4,24 +4,20 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { allRoles, refuseUnshared } from "../../services/role.ts";
 import { useTemporaryFolder } from "../conformance/temporary.ts";
-import { loadEmbedded, namesOf, readText, variablesOf } from "./deployment.ts";
+import { directive, loadEmbedded, namesOf, readText, variablesOf } from "./deployment.ts";
 
 const folder = useTemporaryFolder();
 const embedded = readText("deploy/systemd/headwater.service");
 const template = readText("deploy/systemd/headwater@.service");
+const agent = readText("deploy/systemd/headwater-agent.service");
 const configurationText = readText("deploy/systemd/headwater.yaml.example");
-
-/** The last value of a directive in a unit. */
-function directive(unit: string, name: string): string | undefined {
-  return [...unit.matchAll(new RegExp(`^${name}=(.*)$`, "gm"))].at(-1)?.[1];
-}
 
 const analyze = existsSync("/usr/bin/systemd-analyze") ? "/usr/bin/systemd-analyze" : null;
 if (analyze === null)
   process.stdout.write("test/deploy/systemd.test.ts: systemd-analyze is not installed; the units are not verified by it\n");
 
 /** Writes the units as they would be installed, with this machine's Node, so that the program they name is there. */
-function install(): { readonly embedded: string; readonly role: string } {
+function install(): readonly string[] {
   mkdirSync(folder.path, { recursive: true });
   const place = (name: string, text: string): string => {
     const file = join(folder.path, name);
@@ -29,12 +25,11 @@ function install(): { readonly embedded: string; readonly role: string } {
     return file;
   };
   place("headwater@.service", template);
-  return { embedded: place("headwater.service", embedded), role: place("headwater@gateway.service", template) };
+  return [place("headwater.service", embedded), place("headwater@gateway.service", template), place("headwater-agent.service", agent)];
 }
 
 it.skipIf(analyze === null)("systemd finds nothing to say about the units", () => {
-  const units = install();
-  for (const unit of [units.embedded, units.role]) {
+  for (const unit of install()) {
     const result = spawnSync(analyze ?? "", ["verify", "--man=no", unit], { encoding: "utf8" });
     // Units of the machine itself may be named too; only ours are ours.
     const about = result.stderr.split("\n").filter((line) => line.includes("headwater"));
@@ -44,8 +39,7 @@ it.skipIf(analyze === null)("systemd finds nothing to say about the units", () =
 });
 
 it.skipIf(analyze === null)("systemd judges the exposure of the units as low", () => {
-  const units = install();
-  for (const unit of [units.embedded, units.role]) {
+  for (const unit of install()) {
     const result = spawnSync(analyze ?? "", ["security", "--offline=true", "--no-pager", "--threshold=20", unit], { encoding: "utf8" });
     expect(result.stdout + result.stderr).toContain("OK");
     expect(result.status).toBe(0);

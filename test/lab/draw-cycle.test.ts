@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FaultKind } from "../../contract/verdict.ts";
 import { drawCycle } from "../../lab/draw-cycle.ts";
 import { drawShop } from "../../lab/draw-shop.ts";
-import { faultNames, magnitudeOf, targetsOf } from "../../lab/fault/fault.ts";
+import { faultNames, magnitudeOf, rootFaultNames, targetsOf } from "../../lab/fault/fault.ts";
 import { faultTable } from "../../lab/fault/table.ts";
 import { edgesOf, serviceOf } from "../../lab/spec.ts";
 
@@ -75,6 +75,46 @@ describe("a cycle drawn from a seed", () => {
         if (range.unit === "ms added") expect(range).toMatchObject({ mild: 360, severe: 1_200 });
         if (range.unit === "share of requests") expect(range.mild).toBeGreaterThanOrEqual(0.5);
       }
+    }
+  });
+});
+
+describe("a fault of the machine", () => {
+  const played = Array.from({ length: 60 }, (_, seed) => {
+    const shop = drawShop({ seed, namespace: "lab" });
+    const possible = rootFaultNames.filter((fault) => targetsOf(shop, faultTable[fault]).length > 0);
+    return possible.map((fault, cycle) => ({ shop, fault, plan: drawCycle(shop, { cycle, fault, settleMs }) }));
+  }).flat();
+
+  it("is root's, and possible in nearly every shop", () => {
+    for (const name of rootFaultNames) {
+      expect(faultTable[name]).toMatchObject({ name, rights: "root", change: null });
+      expect(played.filter(({ fault }) => fault === name).length).toBeGreaterThan(54);
+    }
+    expect(faultNames.every((name) => faultTable[name].rights === "none")).toBe(true);
+  });
+
+  it("has the service it hits as an answer, and a network's only dependency beside it", () => {
+    for (const { shop, fault, plan } of played) {
+      const truth = faultTable[fault].truth(shop, plan.target, null);
+      expect(truth.every((item) => FaultKind.options.includes(item.kind))).toBe(true);
+      expect(truth.map(({ id }) => id)).toContain(`lab/${plan.target.service}`);
+      const callers = edgesOf(shop).filter((edge) => edge.callee === plan.target.service);
+      const only = callers.length === 1 ? [`lab/${callers[0]!.caller}>lab/${plan.target.service}`] : [];
+      const isNetwork = ["packet-loss", "refused", "network-delay"].includes(fault);
+      expect(truth.filter(({ type }) => type === "dependency").map(({ id }) => id)).toEqual(isNetwork ? only : []);
+    }
+  });
+
+  it("hits what its callers can see, a journal's keeper where it is the disk, and names the neighbour first where there is one", () => {
+    for (const { shop, fault, plan } of played) {
+      const victim = serviceOf(shop, plan.target.service);
+      if (["packet-loss", "refused", "network-delay", "memory-limit"].includes(fault)) expect(victim.layer).toBeGreaterThan(0);
+      if (fault === "disk-throttle") expect(victim.journal).toBe("kept");
+      if (fault !== "noisy-neighbour") continue;
+      const [neighbour, ...sufferers] = faultTable[fault].truth(shop, plan.target, null).map(({ id }) => id);
+      expect(shop.services.map(({ name }) => `lab/${name}`)).not.toContain(neighbour);
+      expect(sufferers).toEqual(shop.services.filter(({ host }) => host === victim.host).map(({ name }) => `lab/${name}`));
     }
   });
 });

@@ -34,6 +34,15 @@ function playedShare(shop: ShopSpec, entry: string, meets: (caller: string, call
 }
 
 describe("a shop drawn from a seed", () => {
+  it("has a few services that keep a journal, of those that most requests get to", () => {
+    for (const shop of shops) {
+      const kept = shop.services.filter(({ journal }) => journal === "kept");
+      expect(kept.length).toBeLessThanOrEqual(3);
+      expect(kept.every(({ name }) => reachOfService(shop, name).share >= 0.75)).toBe(true);
+    }
+    expect(shops.filter((shop) => shop.services.some(({ journal }) => journal === "kept")).length).toBe(200);
+  });
+
   it("is the same for the same seed and another one for another", () => {
     expect(drawShop({ seed: 7, namespace: null })).toEqual(shops[7]);
     expect(new Set(shops.map((shop) => JSON.stringify({ ...shop, seed: 0 }))).size).toBe(200);

@@ -22,6 +22,7 @@ export function writeConfig(directory: string): string {
     "  api: { port: 0 }",
     "  window: { windowMs: 1000, settleMs: 1000, sourceSilentMs: 3000 }",
     "  timeScale: 60",
+    "  agent: { enabled: 'no' }",
   ];
   writeFileSync(file, ["apiVersion: headwater/v1", "kind: Configuration", "spec:", ...spec, ""].join("\n"));
   return file;

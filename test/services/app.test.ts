@@ -1,11 +1,14 @@
 import { afterEach, expect, it } from "vitest";
+import { createClient } from "../../client/client.ts";
 import { parseConfig } from "../../config/config.ts";
 import { EvidenceSnapshot } from "../../contract/evidence.ts";
 import type { GraphStore, Queue } from "../../contract/port.ts";
 import { App, type AppOptions } from "../../services/app.ts";
+import { labSpec } from "../../services/command/lab-config.ts";
 import { createPlatform } from "../../services/platform.ts";
 import { anEntity } from "../conformance/sample-messages.ts";
 import { until, useTemporaryFolder } from "../conformance/temporary.ts";
+import { traceBody } from "../scenario/otlp-json.ts";
 import { tellWholeGraph } from "./whole-graph.ts";
 
 const folder = useTemporaryFolder();
@@ -57,4 +60,30 @@ it("refuses roles that share ports with other processes and have no URL for them
     code: "CONFIG_INVALID",
     message: expect.stringContaining("set urls.queue, urls.events, urls.graph, urls.telemetry"),
   });
+});
+
+it("tells on the first screen how many acknowledged batches never came, also embedded", async () => {
+  const app = await start({ config: parseConfig(labSpec(folder.path)) });
+  const nowMs = Date.now();
+  const shared = { tenant: "default", gateway: "g", source: "shop", signal: "traces", encoding: "json" } as const;
+  for (const [sequence, atMs] of [
+    [0, nowMs - 5_000],
+    [3, nowMs - 4_000],
+    [4, nowMs],
+  ] as const) {
+    const body = Buffer.from(traceBody({ service: "shop", spanCount: 1, endMs: atMs }));
+    await app.ports.queue.publish("telemetry", { id: `g-${sequence}`, ...shared, sequence, receivedAtMs: atMs, body });
+  }
+  await app.settle();
+  const client = createClient({ baseUrl: app.addresses.api ?? "" });
+  const told = async () => (await client.call("overview", {})).troubles.find(({ id }) => id === "lost-batches");
+  await until("the loss is told", async () => (await told()) !== undefined);
+  expect(await told()).toMatchObject({
+    sentence: "2 acknowledged batches were lost.",
+    details: [expect.stringMatching(/^2 acknowledged batches of the gateway on .+ \(pid \d+\), found at /)],
+    sinceMs: nowMs,
+  });
+  const metrics = await (await fetch(`${app.addresses.api}/metrics`)).text();
+  expect(metrics).toContain("headwater_detection_lost_batches 2");
+  expect(metrics).toContain('headwater_detection_source_gaps_total{what="gap"} 2');
 });

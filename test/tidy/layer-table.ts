@@ -36,6 +36,7 @@ export const layers: Record<string, Rule> = {
   "services/role.ts": { may: ["contract", "config"] },
   "services/version.ts": { may: [] },
   "services/health.ts": { may: ["contract", "config", "services/platform.ts"] },
+  "services/retention.ts": { may: ["contract", "services/platform.ts"] },
   "services/command": { may: ["*"] },
   "services/main.ts": { may: ["*"] },
   web: { may: ["contract", "client"] },

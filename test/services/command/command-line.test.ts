@@ -25,7 +25,7 @@ describe("headwater", () => {
     const { status, stderr } = headwater("start", "--config", file);
     expect(status).toBe(2);
     expect(stderr).toBe(
-      `headwater: ${file}: unknown key "gatway"; did you mean "gateway"? (allowed here: dataDirectory, tenant, logLevel, gateway, api, tokens, window, objective, timeScale, urls, redis, store, health)\n`,
+      `headwater: ${file}: unknown key "gatway"; did you mean "gateway"? (allowed here: dataDirectory, tenant, logLevel, gateway, api, tokens, window, objective, timeScale, urls, redis, store, health, agent)\n`,
     );
   });
 
@@ -78,7 +78,7 @@ describe("headwater", () => {
     const { status, stderr } = headwater("demo", "--fault", "gremlin");
     expect(status).toBe(2);
     expect(stderr).toBe(
-      "headwater: unknown fault gremlin; known are slow-code, exception-deploy, pool-leak, crash, slow-dependency, bad-flag\n",
+      "headwater: unknown fault gremlin; known are slow-code, exception-deploy, pool-leak, crash, slow-dependency, bad-flag, packet-loss, refused, network-delay, disk-throttle, cpu-quota, memory-limit, noisy-neighbour\n",
     );
   });
 
