@@ -17,4 +17,4 @@ HEADWATER_AGENT_TOKEN="$value" exec docker run --detach --name headwater-agent -
   --env HEADWATER_AGENT_TOKEN \
   --volume /sys/fs/cgroup:/sys/fs/cgroup:ro \
   --volume "$here/agent.yaml:/etc/headwater/agent.yaml:ro" \
-  --entrypoint node headwater:0.1.0 --max-semi-space-size=2 /opt/headwater/dist/services/main.js agent --config /etc/headwater/agent.yaml
+  --entrypoint node headwater:0.1.0 --max-semi-space-size=2 --heap-growing-percent=40 /opt/headwater/dist/services/main.js agent --config /etc/headwater/agent.yaml

@@ -40,11 +40,11 @@ export interface AgentPartsOptions {
   readonly onLifecycleLoss: () => void;
 }
 
-const endsMax = 65_536;
+const endsMax = 32_768;
 const listenersMax = 8_192;
 const processesMax = 8_192;
 const readsPerSecondMax = 200;
-const streamsMax = 20_000;
+const streamsMax = 10_000;
 const ownersMax = 1_000;
 const waitingMax = 20_000;
 const waitNs = 500_000_000;

@@ -65,6 +65,8 @@ const graceMs = 250;
 const bodyBytesMax = 1_048_576;
 /** Processes are compared with /proc so often, in case the end of one was not told. */
 const verifyEveryMs = 60_000;
+/** What ended is forgotten so often: short connections would fill the tables before an interval is over. */
+const expireEveryNs = 1e9;
 /** Intervals that may be open at once: the clock of a recording may jump. */
 const openMax = 3;
 const signalMaps: Readonly<Record<KernelSignal, string>> = { schedule: "schedules", syscalls: "syscalls" };
@@ -86,6 +88,7 @@ export class Agent {
   #verifiedAtMs = 0;
   #mustVerify = false;
   #nowNs = 0;
+  #expiredNs = Number.NEGATIVE_INFINITY;
   #clockOffsetNs = 0;
   #used: { atMs: number; cpuUs: number } | null = null;
   #cost = { agent: 0, kernel: 0 };
@@ -162,6 +165,10 @@ export class Agent {
     // What a map holds grew since it was read before: most of that time lies in the interval of its middle.
     else this.#parts.counters.take(batch, this.#isUntold(batch) ? this.#unsent() : this.#intervalAt(this.#middleOf(batch)).sums);
     this.#parts.intake.endBatch(this.#nowNs);
+    if (this.#nowNs - this.#expiredNs >= expireEveryNs) {
+      this.#expiredNs = this.#nowNs;
+      this.#parts.expire(this.#nowNs);
+    }
     this.#intervalAt(batch.atMs);
     for (;;) {
       const oldest = this.#open[0];
@@ -226,7 +233,6 @@ export class Agent {
     this.#send("metrics", this.#writer.metrics(metrics, interval));
     this.#send("traces", this.#writer.traces([this.#aliveSpan(interval, endNs), ...spans]));
     this.#send("logs", this.#writer.logs(logs));
-    parts.expire(this.#nowNs);
     this.#verify(interval.endMs);
   }
 

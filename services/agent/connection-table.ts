@@ -44,7 +44,7 @@ export class ConnectionTable {
   readonly #options: ConnectionTableOptions;
   readonly #ends = new Map<bigint, ConnectionEnd>();
   /** Ends by the address of their client: the one thing that both sides agree on. */
-  readonly #byClient = new Map<string, Set<ConnectionEnd>>();
+  readonly #byClient = new Map<string, ConnectionEnd[]>();
   /** Closed ends in the order in which they closed. */
   #closed: ConnectionEnd[] = [];
   /** `netns ip port` of what listens, with the process. */
@@ -196,16 +196,16 @@ export class ConnectionTable {
     if (end.role === "unknown" || end.transport === "local") return;
     const key = clientKey(end);
     const ends = this.#byClient.get(key);
-    if (ends === undefined) this.#byClient.set(key, new Set([end]));
-    else ends.add(end);
+    if (ends === undefined) this.#byClient.set(key, [end]);
+    else ends.push(end);
   }
 
   #unindex(end: ConnectionEnd): void {
     if (end.role === "unknown" || end.transport === "local") return;
     const key = clientKey(end);
-    const ends = this.#byClient.get(key);
-    ends?.delete(end);
-    if (ends?.size === 0) this.#byClient.delete(key);
+    const left = this.#byClient.get(key)?.filter((other) => other !== end) ?? [];
+    if (left.length === 0) this.#byClient.delete(key);
+    else this.#byClient.set(key, left);
   }
 }
 

@@ -39,8 +39,11 @@ export function runsAgent(config: Config, roles: readonly Role[] | null): boolea
   return roles === null || (config.agent.enabled === "yes" && roles.includes("gateway"));
 }
 
-/** What it makes lives for milliseconds or for good: more room for the former saves no processor time and costs 30 MB. */
-export const agentNodeOptions: readonly string[] = ["--max-semi-space-size=2"];
+/**
+ * What it makes lives for milliseconds or for good: more room for the former saves no processor time and costs 30 MB; and after a burst of
+ * connections the room for the latter is given back sooner.
+ */
+export const agentNodeOptions: readonly string[] = ["--max-semi-space-size=2", "--heap-growing-percent=40"];
 
 /** The program itself. */
 export function agentProgram(options: { readonly gateway: string; readonly config: string | undefined }): ChildProgram {

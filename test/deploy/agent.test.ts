@@ -65,7 +65,7 @@ describe("deploy/systemd/headwater-agent.service", () => {
 
   it("starts the command by its own options, for ever, within walls of memory and processor time", () => {
     expect(directive(unit, "ExecStart")).toBe(
-      "/usr/bin/node --max-semi-space-size=2 /opt/headwater/dist/services/main.js agent --config /etc/headwater/agent.yaml",
+      "/usr/bin/node --max-semi-space-size=2 --heap-growing-percent=40 /opt/headwater/dist/services/main.js agent --config /etc/headwater/agent.yaml",
     );
     expect(directive(unit, "Restart")).toBe("always");
     const { cpuBudget, memoryMaxMb } = loadEmbedded(readText("deploy/systemd/agent.yaml.example")).agent;

@@ -6,6 +6,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 
+/** How a thread is ended. */
+export type EndedBy = "terminate" | "exit";
+
 const [, , object = "", rounds = "1", end = "terminate"] = process.argv;
 const addon = fileURLToPath(new URL("../../dist/native/kernel.node", import.meta.url));
 // The addon alone: a loader for TypeScript in each thread would take most of the time.

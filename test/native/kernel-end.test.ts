@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { temporaryFolder } from "../conformance/temporary.ts";
 import { compileObject, noKernelPrograms } from "./bpf-object.ts";
+import type { EndedBy } from "./end-while-reading.ts";
 
 const suite = noKernelPrograms === null ? describe : describe.skip;
 if (noKernelPrograms !== null) console.warn(`the end of a thread that reads the kernel is not tested: ${noKernelPrograms}`);
@@ -18,7 +19,7 @@ suite(`a thread that is ended while it reads the kernel${noKernelPrograms === nu
   afterAll(() => folder.remove());
 
   /** In a process of its own: what goes wrong would end this one. */
-  async function end(rounds: number, by: "terminate" | "exit"): Promise<{ code: number | null; signal: string | null; said: string }> {
+  async function end(rounds: number, by: EndedBy): Promise<{ code: number | null; signal: string | null; said: string }> {
     const file = join(import.meta.dirname, "end-while-reading.ts");
     const child = spawn(process.execPath, ["--import", "tsx", file, object, String(rounds), by], { stdio: ["ignore", "pipe", "pipe"] });
     let said = "";

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
+import { agentNodeOptions } from "../../services/command/agent-child.ts";
 import { until, useTemporaryFolder } from "../conformance/temporary.ts";
 import { noKernelPrograms } from "../native/bpf-object.ts";
 
@@ -76,7 +77,7 @@ suite(`the compiled agent as user 65534 with CAP_BPF and CAP_PERFMON${reason ===
     writeFileSync(config, JSON.stringify({ apiVersion: "headwater/v1", kind: "Configuration", spec: { agent } }));
     spawnSync("chmod", ["-R", "a+rX", folder.path]);
     const url = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`;
-    const observer = asNobody(["--max-semi-space-size=2", program, "agent", "--json", "--config", config, "--gateway", url], { rights });
+    const observer = asNobody([...agentNodeOptions, program, "agent", "--json", "--config", config, "--gateway", url], { rights });
     let said = "";
     observer.stdout?.on("data", (part: Buffer) => {
       said += part.toString("utf8");

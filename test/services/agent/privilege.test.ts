@@ -5,6 +5,7 @@ import { capabilityNames } from "../../../services/agent/host-facts.ts";
 import { unseenWithout } from "../../../services/agent/privilege.ts";
 import { useTemporaryFolder } from "../../conformance/temporary.ts";
 import { compileObject, noKernelPrograms } from "../../native/bpf-object.ts";
+import type { ThreadRights } from "./rights.ts";
 
 const folder = useTemporaryFolder();
 
@@ -28,15 +29,16 @@ suite(`giving up rights${noKernelPrograms === null ? "" : `: ${noKernelPrograms}
     });
     expect(result.stderr).toBe("");
     const answer = JSON.parse(result.stdout);
+    const threads: readonly ThreadRights[] = answer.threads;
     // CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
     expect(answer).toMatchObject({ held: "c000200000", own: "80004", failed: 0, again: true });
     // Signal 61, by which threads are asked.
-    const blocking = answer.threads.filter(({ blocked }: { blocked: string }) => ((BigInt(`0x${blocked}`) >> 60n) & 1n) === 1n);
+    const blocking = threads.filter(({ blocked }) => ((BigInt(`0x${blocked}`) >> 60n) & 1n) === 1n);
     expect(answer.unreached).toBe(blocking.length);
     expect(blocking.length).toBeLessThanOrEqual(1);
-    const reached = answer.threads.filter((thread: unknown) => !blocking.includes(thread));
-    expect(reached.filter(({ effective }: { effective: string }) => effective === "000000c000200000")).toHaveLength(1);
-    expect(reached.filter(({ effective }: { effective: string }) => effective === "0000000000080004")).toHaveLength(reached.length - 1);
-    expect(new Set(reached.map(({ newPrivileges }: { newPrivileges: string }) => newPrivileges))).toEqual(new Set(["1"]));
+    const reached = threads.filter((thread) => !blocking.includes(thread));
+    expect(reached.filter(({ effective }) => effective === "000000c000200000")).toHaveLength(1);
+    expect(reached.filter(({ effective }) => effective === "0000000000080004")).toHaveLength(reached.length - 1);
+    expect(new Set(reached.map(({ newPrivileges }) => newPrivileges))).toEqual(new Set(["1"]));
   });
 });

@@ -5,6 +5,13 @@ import { openKernelSource, readerBounds } from "../../../services/agent/kernel-s
 import { giveUpRights } from "../../../services/agent/privilege.ts";
 import { startFromTypeScript } from "./typescript-worker.ts";
 
+/** Of a thread, as `/proc` says it: masks in hexadecimal. */
+export interface ThreadRights {
+  readonly effective: string | undefined;
+  readonly blocked: string | undefined;
+  readonly newPrivileges: string | undefined;
+}
+
 const [, , object = ""] = process.argv;
 
 const opened = await openKernelSource(
@@ -24,10 +31,10 @@ const opened = await openKernelSource(
 if (!opened.ok) throw new Error(opened.reason);
 const { source } = opened;
 const given = await giveUpRights(source);
-const threads = readdirSync("/proc/self/task").map((thread) => {
+const threads = readdirSync("/proc/self/task").map((thread): ThreadRights => {
   const status = readFileSync(`/proc/self/task/${thread}/status`, "utf8");
   const word = (name: string) => new RegExp(`^${name}:\\s+(\\w+)`, "m").exec(status)?.[1];
-  return { effective: word("CapEff"), bounding: word("CapBnd"), blocked: word("SigBlk"), newPrivileges: word("NoNewPrivs") };
+  return { effective: word("CapEff"), blocked: word("SigBlk"), newPrivileges: word("NoNewPrivs") };
 });
 await source.detach("count_calls");
 const again = await source.attach("count_calls");
