@@ -14,14 +14,14 @@ const firstStandIn = 130;
 /** Second parts of an address: below lie 127.0.0.1 and what systems use for themselves. */
 const secondPart = { first: 16, count: 224 };
 
-/** The service's own address: the same for the same seed and place in the shop. */
-export function addressOf(shop: Pick<ShopSpec, "seed" | "services">, service: string): string {
-  return nth(shop.seed, firstService + indexOf(shop, service));
+/** The service's own address. Two labs on one machine have others, also with the same seed: what breaks the one must not break the other. */
+export function addressOf(shop: Pick<ShopSpec, "seed" | "services">, service: string, labPid = process.pid): string {
+  return nth(seedFrom("address", shop.seed, labPid), firstService + indexOf(shop, service));
 }
 
 /** The address from which the relay goes on with what this service said; see `Firewall`. */
-export function standInOf(shop: Pick<ShopSpec, "seed" | "services">, service: string): string {
-  return nth(shop.seed, firstStandIn + indexOf(shop, service));
+export function standInOf(shop: Pick<ShopSpec, "seed" | "services">, service: string, labPid = process.pid): string {
+  return nth(seedFrom("address", shop.seed, labPid), firstStandIn + indexOf(shop, service));
 }
 
 function indexOf(shop: Pick<ShopSpec, "services">, service: string): number {
@@ -30,8 +30,7 @@ function indexOf(shop: Pick<ShopSpec, "services">, service: string): number {
   return index;
 }
 
-function nth(seed: number, last: number): string {
-  const drawn = seedFrom("address", seed);
+function nth(drawn: number, last: number): string {
   return `127.${secondPart.first + (drawn % secondPart.count)}.${Math.floor(drawn / secondPart.count) % 256}.${last}`;
 }
 

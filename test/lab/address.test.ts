@@ -6,7 +6,7 @@ import { drawShop } from "../../lab/draw-shop.ts";
 const shops = Array.from({ length: 20 }, (_, seed) => drawShop({ seed, namespace: null }));
 
 describe("addresses of a shop", () => {
-  it("are the same for the same seed, one for each service and one for the relay in its name, all on loopback", () => {
+  it("stay the same while the lab runs, one for each service and one for the relay in its name, all on loopback", () => {
     for (const shop of shops) {
       const names = shop.services.map(({ name }) => name);
       const all = names.flatMap((name) => [addressOf(shop, name), standInOf(shop, name)]);

@@ -208,7 +208,7 @@ describe("the shop as a program", { timeout: waitMs * 2 }, () => {
       () => {
         const connections = readFileSync("/proc/net/tcp", "utf8");
         return edgesOf(spec).some(({ caller, callee }) => {
-          const [from, to] = [hexOf(addressOf(spec, caller)), hexOf(addressOf(spec, callee))];
+          const [from, to] = [caller, callee].map((name) => hexOf(addressOf(spec, name, shop.process.pid)));
           return new RegExp(`${from}:\\w+ ${to}:\\w+ 01 `).test(connections);
         });
       },
