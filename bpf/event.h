@@ -52,6 +52,8 @@ enum hw_flag {
 	HW_FLAG_OVERLAP = 4,     /* a second request came before the answer to the first: the stream is sent in chunks from here on */
 	HW_FLAG_GAP = 8,         /* bytes before this record were not captured (sendfile, splice, ring full) */
 	HW_FLAG_FALLBACK = 16,   /* captured by the fallback programs */
+	HW_FLAG_UNANSWERED = 32, /* a turn: the connection closed before an answer, so that response_ns is the time of that */
+	HW_FLAG_RESET = 64,      /* an unanswered turn: the connection ended by a reset or an error, of either end */
 };
 
 struct hw_header {

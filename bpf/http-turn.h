@@ -173,6 +173,56 @@ __noinline int unexpected_answer(struct hw_socket *socket, const struct hw_io *i
 	return 0;
 }
 
+#define HW_SHUTDOWN_BOTH 3 /* sk_shutdown of a socket that its process has closed */
+
+/*
+ * Whether there was, or can still be, an answer that the programs have not seen: it waits to be read, or it went another way than they look
+ * (io_uring; sendfile in the fallback). What was sent counts once the other end has it. A FIN counts as a byte here, a SYN may.
+ */
+static __always_inline bool may_be_answered(struct hw_socket *socket, struct sock *sk)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+	bool whole = !(socket->turn.header.flags & HW_FLAG_EXISTING);
+	__u32 unread;
+
+	if (socket->turn.header.role == HW_ROLE_SERVER)
+		return whole && BPF_CORE_READ(tcp, bytes_acked) > socket->offset_sent + 2;
+	unread = BPF_CORE_READ(tcp, rcv_nxt) - BPF_CORE_READ(tcp, copied_seq);
+	if (unread > 1 && BPF_CORE_READ(sk, sk_shutdown) != HW_SHUTDOWN_BOTH)
+		return true;
+	return whole && BPF_CORE_READ(tcp, bytes_received) > socket->offset_received + unread + 1;
+}
+
+/* A request waits, and no answer will come any more: a turn without one, told once, whatever the server still writes. */
+__noinline int tell_unanswered(struct hw_socket *socket, __u64 now, __u32 flags)
+{
+	__u32 length;
+
+	if (!socket)
+		return 0;
+	length = socket->turn.request_length;
+	if (socket->mode != HW_MODE_TURNS || socket->state != HW_TURN_ASKED || socket->outside || length > HW_TURN_REQUEST_MAX)
+		return 0;
+	socket->state = HW_TURN_IDLE;
+	socket->turn.response_ns = now;
+	socket->turn.response_bytes = 0;
+	tell_turn(socket, length, 0, HW_FLAG_UNANSWERED | flags);
+	return 0;
+}
+
+/*
+ * A TCP connection is closed. On one host an answer that is written too late is what closes it, by a reset, and the tracepoint of that write
+ * comes after this one.
+ */
+static __always_inline void close_turn(struct hw_socket *socket, struct sock *sk, int old_state)
+{
+	bool reset = socket->reset || old_state == HW_TCP_ESTABLISHED || old_state == HW_TCP_CLOSE_WAIT;
+
+	if (socket->state != HW_TURN_ASKED || may_be_answered(socket, sk))
+		return;
+	tell_unanswered(socket, bpf_ktime_get_ns(), reset || BPF_CORE_READ(sk, sk_err) ? HW_FLAG_RESET : 0);
+}
+
 static __always_inline void observe_turns(struct hw_socket *socket, struct hw_io *io, __u64 offset, __u64 now)
 {
 	__u32 length;

@@ -193,6 +193,7 @@ struct sock {
 	__u16 sk_type;
 	struct pid *sk_peer_pid;
 	struct sock_cgroup_data sk_cgrp_data;
+	__u8 sk_shutdown;
 };
 
 struct inet_sock {
@@ -213,6 +214,8 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 	__u32 total_retrans;
 	__u32 srtt_us;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
 };
 
 struct sockaddr_un {

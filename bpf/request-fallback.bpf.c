@@ -184,6 +184,20 @@ int BPF_PROG(hw_request_exit, struct pt_regs *regs, long result)
 	return 0;
 }
 
+/* Closed, by whichever end: what was asked on it and not answered. Once per connection, in a process or in a softirq. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(hw_request_ended, struct sock *sk, int old_state, int new_state)
+{
+	struct hw_socket *socket;
+
+	if (new_state != HW_TCP_CLOSE || hw_settings.level < 2 || sk->sk_protocol != HW_IPPROTO_TCP)
+		return 0;
+	socket = hw_socket_find(sk);
+	if (socket)
+		close_turn(socket, sk, old_state);
+	return 0;
+}
+
 /* The socket goes: its row with it. */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(hw_request_destroyed, struct sock *sk)

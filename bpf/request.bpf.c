@@ -70,4 +70,18 @@ int BPF_PROG(hw_request_received, struct sock *sk, int result, int flags)
 	return observe_transfer(sk, result, HW_RECEIVED);
 }
 
+/* Closed, by whichever end: what was asked on it and not answered. Once per connection, in a process or in a softirq. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(hw_request_closed, struct sock *sk, int old_state, int new_state)
+{
+	struct hw_socket *socket;
+
+	if (new_state != HW_TCP_CLOSE || hw_settings.level < 2 || sk->sk_protocol != HW_IPPROTO_TCP)
+		return 0;
+	socket = hw_socket_find(sk);
+	if (socket)
+		close_turn(socket, sk, old_state);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

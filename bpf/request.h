@@ -151,8 +151,12 @@ static __always_inline void observe(struct sock *sk, struct hw_io *io, struct hw
 		return;
 	socket = hw_socket_find(sk);
 	if (socket && io->bytes == 0) {
-		if (socket->turn.header.transport == HW_LOCAL && !socket->closed && !socket->outside)
+		if (socket->turn.header.transport == HW_LOCAL && !socket->closed && !socket->outside) {
 			tell_unix_end(socket);
+			/* A client that says no more can still read. */
+			if (socket->turn.header.role == HW_ROLE_CLIENT)
+				tell_unanswered(socket, bpf_ktime_get_ns(), 0);
+		}
 		return;
 	}
 	if (io->bytes == 0)

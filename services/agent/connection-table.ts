@@ -18,6 +18,8 @@ export interface ConnectionEnd {
   readonly openedNs: number;
   /** Null while it is open. */
   closedNs: number | null;
+  /** How; null while it is open. */
+  outcome: ConnectionClosed["outcome"] | null;
   /** Its other end, once that is certain. */
   peer: ConnectionEnd | null;
   /** The stretch of time in which a span of it was sent alone last; see `span-choice.ts`. */
@@ -47,6 +49,8 @@ export class ConnectionTable {
   readonly #byClient = new Map<string, ConnectionEnd[]>();
   /** Closed ends in the order in which they closed. */
   #closed: ConnectionEnd[] = [];
+  /** So many of them are settled. */
+  #settled = 0;
   /** `netns ip port` of what listens, with the process. */
   readonly #listeners = new Map<string, number>();
 
@@ -100,6 +104,7 @@ export class ConnectionTable {
       tgid: event.tgid,
       openedNs: (event.flags & flagExisting) === 0 ? event.atNs : 0,
       closedNs: null,
+      outcome: null,
       peer: null,
       reportedBucket: -1,
     };
@@ -116,6 +121,7 @@ export class ConnectionTable {
     const end = this.#ends.get(event.cookie);
     if (end === undefined || end.closedNs !== null) return end ?? null;
     end.closedNs = event.atNs;
+    end.outcome = event.outcome;
     this.#closed.push(end);
     return end;
   }
@@ -131,6 +137,15 @@ export class ConnectionTable {
     return this.#isAloneAtItsAddress(end) ? this.#pair(end, isTranslated) : null;
   }
 
+  /** Tells each end that closed by then, once. */
+  settle(closedByNs: number, onSettled: (end: ConnectionEnd) => void): void {
+    for (let end = this.#closed[this.#settled]; end !== undefined; end = this.#closed[this.#settled]) {
+      if ((end.closedNs ?? 0) > closedByNs) return;
+      this.#settled += 1;
+      onSettled(end);
+    }
+  }
+
   /** Forgets ends that closed long enough ago, telling each. */
   expire(nowNs: number, onExpired: (cookie: bigint) => void = () => undefined): void {
     let expired = 0;
@@ -141,7 +156,9 @@ export class ConnectionTable {
       onExpired(end.cookie);
       expired += 1;
     }
-    if (expired > 0) this.#closed = this.#closed.slice(expired);
+    if (expired === 0) return;
+    this.#closed = this.#closed.slice(expired);
+    this.#settled = Math.max(0, this.#settled - expired);
   }
 
   #setRole(end: ConnectionEnd, role: Role): void {

@@ -38,8 +38,12 @@ interface Seen {
   readonly seenNs: number;
 }
 
+/** Rings are read one after another: the last bytes of a connection have been told so long after its end. */
+const settleNs = 150_000_000;
+
 export class EventIntake {
   readonly #options: EventIntakeOptions;
+  #clockOffsetNs = 0;
   #waiting: Seen[] = [];
   #nowNs = 0;
 
@@ -51,6 +55,7 @@ export class EventIntake {
   take(event: KernelEvent, clockOffsetNs: number): void {
     const { connections, identities, events } = this.#options;
     if (event.atNs > this.#nowNs) this.#nowNs = event.atNs;
+    this.#clockOffsetNs = clockOffsetNs;
     switch (event.type) {
       case "listener":
         connections.listener(event);
@@ -81,9 +86,10 @@ export class EventIntake {
     }
   }
 
-  /** After each batch: what waited for its connection, once that is told or has had time to be. */
+  /** After each batch: what waited for its connection, or for its end, once that is told or has had time to be. */
   endBatch(nowNs: number): void {
     if (nowNs > this.#nowNs) this.#nowNs = nowNs;
+    this.#options.connections.settle(this.#nowNs - settleNs, (end) => this.#ended(end));
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -106,6 +112,17 @@ export class EventIntake {
     if (exchanges.length === 0) return;
     const role = event.role === "unknown" ? streams.roleOf(cookie) : event.role;
     for (const exchange of exchanges) this.#see({ exchange, cookie, role, tgid, cgroup, clockOffsetNs, seenNs: atNs }, end);
+  }
+
+  /** What was in flight has failed. The server's end of a local socket has only heard that nobody asks any more: it may still answer. */
+  #ended(end: ConnectionEnd): void {
+    const { cookie, outcome, closedNs, transport } = end;
+    if (closedNs === null || (transport === "local" && end.role === "server")) return;
+    const open = this.#options.streams.end(cookie, outcome === "closed" ? "closed" : "reset", closedNs);
+    if (open === null) return;
+    const { exchanges, role, tgid, cgroup } = open;
+    const seen = { cookie, role, tgid, cgroup, clockOffsetNs: this.#clockOffsetNs, seenNs: closedNs };
+    for (const exchange of exchanges) this.#attribute({ ...seen, exchange }, end);
   }
 
   /** Rings are read one after another, so that a request may come before the connection that it was on. */

@@ -9,7 +9,7 @@ import { wallTime } from "./live-text.ts";
 import type { ObservedExchange } from "./observed-exchange.ts";
 import type { ProcessReader } from "./process-files.ts";
 import type { Protocol } from "./protocol/exchange.ts";
-import { type Side, systemOf } from "./request-naming.ts";
+import { errorTypeOf, type Side, systemOf } from "./request-naming.ts";
 import { addressKey } from "./socket-address.ts";
 import { StreamTable } from "./stream-table.ts";
 
@@ -121,7 +121,7 @@ export class LiveRequests {
         callee: side === "client" ? elsewhere : who.name,
         protocol: exchange.protocol,
         operation: exchange.operation,
-        status: exchange.status,
+        status: errorTypeOf(exchange) ?? exchange.status,
         failed: exchange.failed,
         latencyNs: exchange.endNs - exchange.startNs,
         side,

@@ -46,9 +46,18 @@ export function operationAttributes(protocol: Protocol, operation: string): Attr
   }
 }
 
+/** What a failure is called (`error.type`), null where there is none: the status, or how the connection of an unanswered request ended. */
+export function errorTypeOf({ status, failed, unanswered }: Exchange): string | null {
+  if (failed === "no") return null;
+  return status === "" ? (unanswered ?? "unknown") : status;
+}
+
 /** How it went, on a span. */
-export function statusAttributes({ protocol, status, failed }: Exchange): Attributes {
-  const error = failed === "yes" ? { "error.type": status } : {};
+export function statusAttributes(exchange: Exchange): Attributes {
+  const { protocol, status } = exchange;
+  const errorType = errorTypeOf(exchange);
+  const error = errorType === null ? {} : { "error.type": errorType };
+  if (status === "") return error;
   switch (protocol) {
     case "http":
     case "http2":

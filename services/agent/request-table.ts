@@ -3,7 +3,7 @@ import { DurationSum } from "./duration-sum.ts";
 import { resourceOf, type ServiceIdentity } from "./identity.ts";
 import type { ObservedExchange } from "./observed-exchange.ts";
 import type { Attributes, HistogramPoint, Metric, ResourceItems } from "./otlp-item.ts";
-import { durationMetric, operationAttributes, type Side, serverAttributes } from "./request-naming.ts";
+import { durationMetric, errorTypeOf, operationAttributes, type Side, serverAttributes } from "./request-naming.ts";
 
 export interface RequestTableOptions {
   readonly servicesMax: number;
@@ -73,7 +73,7 @@ export class RequestTable {
     const { rows } = service;
     const { exchange, side } = observed;
     const server = side === "client" ? observed.server : null;
-    const result = exchange.failed === "yes" ? exchange.status : "";
+    const result = errorTypeOf(exchange) ?? "";
     const place = server === null ? "" : `${server.ip} ${server.port}`;
     const key = `${side} ${exchange.protocol} ${exchange.operation}\n${place}\n${result}`;
     const known = rows.get(key);
@@ -108,10 +108,11 @@ function folded(observed: ObservedExchange): ObservedExchange {
 }
 
 function attributesOf({ exchange, server }: ObservedExchange, side: Side): Attributes {
+  const errorType = errorTypeOf(exchange);
   return {
     ...operationAttributes(exchange.protocol, exchange.operation),
     ...(side === "client" ? serverAttributes(server) : {}),
-    ...(exchange.failed === "yes" ? { "error.type": exchange.status } : {}),
+    ...(errorType === null ? {} : { "error.type": errorType }),
   };
 }
 

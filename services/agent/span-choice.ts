@@ -179,7 +179,7 @@ class ExchangeBook {
     return callee;
   }
 
-  /** The same exchange as the other side saw it: the client's began before it and ended after it. */
+  /** The same exchange as the other side saw it: the client's began before it, and ended after it if it was answered. */
   counterpart(observed: ObservedExchange): ObservedExchange | null {
     const { end, exchange } = observed;
     if (end === null) return null;
@@ -191,7 +191,9 @@ class ExchangeBook {
     for (const other of place === null ? [] : (this.#byPlace.get(place) ?? [])) {
       if (other.isSent || other.side === observed.side || other.exchange.operation !== exchange.operation) continue;
       const [client, server] = ordered(observed, other);
-      if (server.exchange.startNs < client.exchange.startNs - slackNs || server.exchange.endNs > client.exchange.endNs + slackNs) continue;
+      if (server.exchange.startNs < client.exchange.startNs - slackNs) continue;
+      // Who was not answered did not wait for the end.
+      if (client.exchange.unanswered === undefined && server.exchange.endNs > client.exchange.endNs + slackNs) continue;
       const distanceNs = Math.abs(server.exchange.startNs - client.exchange.startNs);
       if (distanceNs >= bestNs) continue;
       best = other;

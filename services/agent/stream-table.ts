@@ -3,7 +3,7 @@ import type { ConnectionEnd } from "./connection-table.ts";
 import type { IdentityBook } from "./identity.ts";
 import type { Chunk, Turn } from "./kernel-event.ts";
 import { ConnectionParser } from "./protocol/connection-parser.ts";
-import type { Exchange } from "./protocol/exchange.ts";
+import type { Ending, Exchange } from "./protocol/exchange.ts";
 import { OperationNames } from "./protocol/operation-names.ts";
 
 export type StreamLoss =
@@ -31,6 +31,17 @@ interface Stream {
   counted: number;
   counts: Readonly<Record<StreamLoss, number>>;
   isToldOpaque: boolean;
+  /** Who spoke last. */
+  tgid: number;
+  cgroup: bigint;
+}
+
+/** What a connection took along, and who had asked or was asked. */
+interface UnansweredExchanges {
+  readonly exchanges: readonly Exchange[];
+  readonly role: ConnectionParser["role"];
+  readonly tgid: number;
+  readonly cgroup: bigint;
 }
 
 export class StreamTable {
@@ -51,6 +62,8 @@ export class StreamTable {
   take(event: Turn | Chunk, end: ConnectionEnd | null): readonly Exchange[] {
     const stream = this.#streamOf(event, end);
     const { parser } = stream;
+    stream.tgid = event.tgid;
+    stream.cgroup = event.cgroup;
     const exchanges = event.type === "turn" ? parser.turn(event) : parser.chunk(event);
     this.#count(stream);
     if (parser.opaque !== null && !stream.isToldOpaque) {
@@ -63,6 +76,16 @@ export class StreamTable {
   /** The role of this end as its bytes tell. */
   roleOf(cookie: bigint): ConnectionParser["role"] {
     return this.#streams.get(cookie)?.parser.role ?? "unknown";
+  }
+
+  /** The connection ended: the requests in flight on it, failed; null where there are none. Its last bytes may still follow. */
+  end(cookie: bigint, ending: Ending, atNs: number): UnansweredExchanges | null {
+    const stream = this.#streams.get(cookie);
+    if (stream === undefined || stream.parser.inFlight === 0) return null;
+    const { parser, tgid, cgroup } = stream;
+    const exchanges = parser.end(ending, atNs);
+    this.#count(stream);
+    return exchanges.length === 0 ? null : { exchanges, role: parser.role, tgid, cgroup };
   }
 
   /** The connection is forgotten; what was in flight is given up, counted. */
@@ -88,7 +111,8 @@ export class StreamTable {
     const role = end === null || end.role === "unknown" ? event.role : end.role;
     const port = end === null ? 0 : role === "client" ? end.remote.port : end.local.port;
     const parser = new ConnectionParser({ role, transport: event.transport, port, operations: this.#operationsOf(event) });
-    const stream = { parser, counted: lostBy(parser), counts: countsOf(parser), isToldOpaque: false };
+    const { tgid, cgroup } = event;
+    const stream: Stream = { parser, counted: lostBy(parser), counts: countsOf(parser), isToldOpaque: false, tgid, cgroup };
     this.#streams.set(event.cookie, stream);
     return stream;
   }

@@ -78,6 +78,78 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"no question", plain.ge
 plain.recv(100)
 `;
 
+/** A client that asks twice, gives up the second time after 200 ms and closes; the server answers that 400 ms after it was asked. */
+export const givenUpScript = `
+import socket, threading, time
+server = socket.create_server(("127.0.0.1", 0))
+def serve():
+    connection, _ = server.accept()
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 204 X\\r\\n\\r\\n")
+    connection.recv(4096)
+    time.sleep(0.4)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    connection.close()
+thread = threading.Thread(target=serve)
+thread.start()
+client = socket.create_connection(server.getsockname())
+client.sendall(b"GET /quick HTTP/1.1\\r\\n\\r\\n")
+client.recv(4096)
+client.sendall(b"GET /slow HTTP/1.1\\r\\n\\r\\n")
+client.settimeout(0.2)
+try: client.recv(4096)
+except TimeoutError: pass
+client.close()
+thread.join()
+print(server.getsockname()[1])
+`;
+
+/** Prints its port, then a line once it was asked, and answers never. */
+export const hangingScript = `
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+connection, _ = server.accept()
+connection.recv(4096)
+print("asked", flush=True)
+time.sleep(60)
+`;
+
+/** The server answers a part of what it is sent and closes over the rest, which resets; the client reads the answer after that. */
+export const readAfterResetScript = `
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+connection, _ = server.accept()
+client.sendall(b"GET /late HTTP/1.1\\r\\n\\r\\n")
+time.sleep(0.05)
+connection.recv(10)
+connection.sendall(b"HTTP/1.1 413 Large\\r\\n\\r\\n")
+connection.close()
+time.sleep(0.05)
+assert client.recv(4096).startswith(b"HTTP/1.1 413")
+client.close()
+print(server.getsockname()[1])
+`;
+
+/** The whole answer is a file. */
+export const sentFileScript = (folder: string) => `
+import os, socket
+path = ${JSON.stringify(join(folder, "answer"))}
+with open(path, "wb") as file: file.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+connection, _ = server.accept()
+client.sendall(b"GET /file HTTP/1.1\\r\\n\\r\\n")
+connection.recv(4096)
+with open(path, "rb") as file: os.sendfile(connection.fileno(), file.fileno(), 0, 40)
+client.recv(4096)
+client.close()
+connection.recv(1)
+connection.close()
+print(server.getsockname()[1])
+`;
+
 export const sendfileScript = (folder: string) => `
 import os, socket, threading
 path = ${JSON.stringify(join(folder, "body"))}

@@ -1,14 +1,17 @@
 /** HTTP/1, told once for the tracepoints of sockets and once for the fallback by sys_exit: both must tell the same. */
 import { Agent } from "node:http";
+import { createServer } from "node:net";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { eventNumbers } from "../../services/agent/event-layout.generated.ts";
 import { useTemporaryFolder } from "../conformance/temporary.ts";
 import { noKernelPrograms } from "../native/bpf-object.ts";
-import { piecesScript, sendfileScript } from "./request-scripts.ts";
-import { answerOf, ask, Conversation, hostilePayloads, httpServer, python, rawServer } from "./request-support.ts";
-import { closing, connected, read, until, useSocketProbe } from "./socket-probe.ts";
+import { givenUpScript, hangingScript, piecesScript, readAfterResetScript, sendfileScript, sentFileScript } from "./request-scripts.ts";
+import { answerOf, ask, Conversation, hostilePayloads, httpServer, python, rawServer, startedPython } from "./request-support.ts";
+import { closing, connected, listening, read, until, useSocketProbe } from "./socket-probe.ts";
 
-const { HW_FLAG_EXISTING, HW_FLAG_FALLBACK, HW_FLAG_GAP, HW_FLAG_OVERLAP, HW_FLAG_TRUNCATED } = eventNumbers;
+const { HW_FLAG_EXISTING, HW_FLAG_FALLBACK, HW_FLAG_GAP, HW_FLAG_OVERLAP, HW_FLAG_RESET, HW_FLAG_TRUNCATED, HW_FLAG_UNANSWERED } =
+  eventNumbers;
 
 export function describeRequests(object: "request" | "request-fallback"): void {
   const skipReason = noKernelPrograms;
@@ -166,6 +169,99 @@ export function describeRequests(object: "request" | "request-fallback"): void {
         expect(turns.map((turn) => turn.request)).toEqual(Array(3).fill("GET /file HTTP/1.1\r\n\r\n"));
         expect(turns.map((turn) => turn.response.slice(0, 15))).toEqual(Array(3).fill("HTTP/1.1 200 OK"));
       }
+      probe.kernel.close();
+    });
+
+    test("a request that its client gives up is one unanswered turn at each end, however late the server writes", async () => {
+      const probe = open();
+      const output = await python(givenUpScript, probe);
+      const conversation = new Conversation(probe, Number(output));
+      const waitedMs = { client: 0, server: 0 };
+      for (const role of ["client", "server"] as const) {
+        const [answered, given, ...more] = await conversation.turns(role, 2);
+        expect(more).toEqual([]);
+        expect(answered).toMatchObject({ request: "GET /quick HTTP/1.1\r\n\r\n", response: "HTTP/1.1 204 X\r\n\r\n", flags: always });
+        expect(given).toMatchObject({ request: "GET /slow HTTP/1.1\r\n\r\n", response: "", responseBytes: 0, sequence: 2 });
+        expect(given?.flags).toBe(always | HW_FLAG_UNANSWERED | (role === "client" ? 0 : HW_FLAG_RESET));
+        waitedMs[role] = ((given?.responseNs ?? 0) - (given?.requestNs ?? 0)) / 1e6;
+      }
+      expect(waitedMs.client).toBeGreaterThan(199);
+      expect(waitedMs.server).toBeGreaterThan(399);
+      expect(waitedMs.client).toBeLessThan(waitedMs.server);
+      probe.kernel.close();
+    });
+
+    test("a server that is killed leaves its request unanswered at both ends", async () => {
+      const probe = open();
+      const { kill, says, port } = await startedPython(hangingScript, probe);
+      const socket = await connected({ port });
+      socket.on("error", () => {});
+      socket.write("GET /never HTTP/1.1\r\n\r\n");
+      await says("asked");
+      kill();
+      await new Promise((resolve) => socket.once("close", resolve));
+      const conversation = new Conversation(probe, port);
+      for (const role of ["client", "server"] as const) {
+        const [turn] = await conversation.turns(role, 1);
+        expect(turn).toMatchObject({ request: "GET /never HTTP/1.1\r\n\r\n", response: "" });
+        expect((turn?.flags ?? 0) & HW_FLAG_UNANSWERED).toBe(HW_FLAG_UNANSWERED);
+      }
+      probe.kernel.close();
+    });
+
+    test("a server that closes a local socket leaves its request unanswered at the client's end", async () => {
+      const probe = open();
+      const path = join(folder.path, "local");
+      const server = createServer((socket) => void socket.once("data", () => socket.end()));
+      await listening(server, { path });
+      const socket = await connected({ path });
+      socket.write("GET /local HTTP/1.1\r\n\r\n");
+      await new Promise((resolve) => socket.resume().once("close", resolve));
+      await until(() => {
+        probe.drain();
+        return probe.turns.length > 0;
+      }, "the turn");
+      expect(probe.turns).toMatchObject([{ role: "client", request: "GET /local HTTP/1.1\r\n\r\n", response: "" }]);
+      expect(probe.turns[0]?.flags).toBe(always | HW_FLAG_UNANSWERED);
+      await closing(server);
+      probe.kernel.close();
+    });
+
+    test("closing a kept connection that waits for nothing tells nothing, and neither does one that was never asked", async () => {
+      const probe = open();
+      const { server, port } = await httpServer();
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      await ask({ port, agent, path: "/once" });
+      agent.destroy();
+      await closing(await connected({ port }));
+      await until(() => {
+        probe.drain();
+        return probe.closed.filter((end) => end.local.port === port || end.remote.port === port).length >= 4;
+      }, "both connections are closed at both ends");
+      await closing(server);
+      probe.drain();
+      expect(probe.turns.map((turn) => turn.flags)).toEqual([always, always]);
+      probe.kernel.close();
+    });
+
+    test("an answer whose bytes the programs cannot look at is an answer all the same", async () => {
+      const probe = open();
+      const port = Number(await python(sentFileScript(folder.path), probe));
+      await until(() => {
+        probe.drain();
+        return probe.closed.filter((end) => end.local.port === port || end.remote.port === port).length >= 2;
+      }, "the connection is closed at both ends");
+      probe.drain();
+      expect(probe.turns.filter(({ flags }) => (flags & HW_FLAG_UNANSWERED) !== 0)).toEqual([]);
+      expect(probe.turns.some(({ role, response }) => role === "client" && response.startsWith("HTTP/1.1 200"))).toBe(true);
+      probe.kernel.close();
+    });
+
+    test("an answer that was there before the reset is still told when it is read", async () => {
+      const probe = open();
+      const port = Number(await python(readAfterResetScript, probe));
+      const [turn] = await new Conversation(probe, port).turns("client", 1);
+      expect(turn).toMatchObject({ request: "GET /late HTTP/1.1\r\n\r\n", response: "HTTP/1.1 413 Large\r\n\r\n", flags: always });
       probe.kernel.close();
     });
 

@@ -91,18 +91,35 @@ export async function rawServer(answer: (text: string, write: (text: string) => 
   return { server, port: portOf(server) };
 }
 
-/** A program of Python, for what Node has no call for. Answers its id and its standard output. */
+/** A program of Python, for what Node has no call for. Answers its standard output. */
 export async function python(script: string, probe: SocketProbe): Promise<string> {
-  const child = spawn("python3", ["-c", `import sys\nsys.stdin.readline()\n${script}`], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = watchedPython(script, probe);
   let output = "";
   child.stdout.on("data", (data: Buffer) => {
     output += data.toString();
   });
-  probe.setScope({ tgid: child.pid ?? 0 }, "watch");
-  child.stdin.end("go\n");
   const [status] = await once(child, "close");
   expect(status).toBe(0);
   return output;
+}
+
+/** A server of Python that runs on; the first line that it prints is its port. `says` resolves once it has printed a text. */
+export async function startedPython(script: string, probe: SocketProbe) {
+  const child = watchedPython(script, probe);
+  let output = "";
+  child.stdout.on("data", (data: Buffer) => {
+    output += data.toString();
+  });
+  const says = (text: string) => until(() => output.includes(text), `the program says ${text}`);
+  await says("\n");
+  return { kill: () => child.kill("SIGKILL"), says, port: Number.parseInt(output, 10) };
+}
+
+function watchedPython(script: string, probe: SocketProbe) {
+  const child = spawn("python3", ["-c", `import sys\nsys.stdin.readline()\n${script}`], { stdio: ["pipe", "pipe", "inherit"] });
+  probe.setScope({ tgid: child.pid ?? 0 }, "watch");
+  child.stdin.end("go\n");
+  return child;
 }
 
 /** Bytes that no protocol is made of, the same in every run. */

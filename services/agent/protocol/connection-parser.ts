@@ -2,7 +2,7 @@ import type { Chunk, Role, Transport, Turn } from "../kernel-event.ts";
 import type { FirstBytes, Guess } from "./classify.ts";
 import { classify, firstBytesMax, isHinted } from "./classify.ts";
 import { DnsParser } from "./dns.ts";
-import type { Exchange, ParserCounts, Protocol, Side, StreamParser, StreamPiece, TurnPiece } from "./exchange.ts";
+import type { Ending, Exchange, ParserCounts, Protocol, Side, StreamParser, StreamPiece, TurnPiece } from "./exchange.ts";
 import { flagExisting } from "./exchange.ts";
 import { Http1Parser, httpTurn } from "./http1.ts";
 import { Http2Parser } from "./http2.ts";
@@ -148,7 +148,19 @@ export class ConnectionParser implements ParserCounts {
     return this.#confirm(into, believed ? "believed" : "guessed");
   }
 
-  /** The connection ended: what is in flight is given up, counted. */
+  /** The connection ended at this moment: what was owed an answer has failed. Late bytes may follow; they answer nothing any more. */
+  end(ending: Ending, atNs: number): readonly Exchange[] {
+    if (this.#parser === null || !this.#believed()) return none;
+    return this.#parser.takeUnanswered(ending).map((request) => ({
+      ...request,
+      status: "",
+      failed: "yes",
+      endNs: Math.max(request.startNs, atNs),
+      unanswered: ending,
+    }));
+  }
+
+  /** The connection is forgotten: what is in flight is given up, counted. */
   close(): void {
     this.#retire();
     this.#waiting = [];

@@ -21,13 +21,22 @@ export interface Exchange {
   readonly endNs: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  /** How the connection ended before there was an answer. Such an exchange has failed, its status is empty, it ends with the connection. */
+  readonly unanswered?: Ending;
 }
+
+/** `reset`: by a reset or an error, of either end. */
+export type Ending = "closed" | "reset";
+
+/** A request that has no answer yet. */
+export type OpenRequest = Pick<Exchange, "protocol" | "operation" | "startNs" | "requestBytes" | "responseBytes">;
 
 /** The part of a chunk that a parser reads. `data` is only valid during the call. */
 export type StreamPiece = Pick<Chunk, "atNs" | "offset" | "bytes" | "data" | "flags">;
 
 /** The part of a turn that is read. */
-export type TurnPiece = Pick<Turn, "requestNs" | "responseNs" | "requestBytes" | "responseBytes" | "request" | "response">;
+export type TurnPiece = Pick<Turn, "requestNs" | "responseNs" | "requestBytes" | "responseBytes" | "request" | "response"> &
+  Partial<Pick<Turn, "flags">>;
 
 /** What a parser of one connection has to tell about itself; everything only grows but `inFlight` and `bufferedBytes`. */
 export interface ParserCounts {
@@ -54,6 +63,11 @@ export interface StreamParser extends ParserCounts {
   feed(side: Side, piece: StreamPiece, into: Exchange[]): void;
   /** Records of the connection were lost; the pieces that follow show by their offsets on which side. */
   lost(): void;
+  /**
+   * Takes out the requests in flight that were owed an answer when the connection ended: none of those whose answer may have been missed, or
+   * that wait for something to happen (a blocking read, a long poll).
+   */
+  takeUnanswered(ending: Ending): OpenRequest[];
   /** The connection ended: what is in flight is given up. */
   close(): void;
 }
@@ -61,6 +75,8 @@ export interface StreamParser extends ParserCounts {
 /** `enum hw_flag` of bpf/event.h, as far as parsers care. */
 export const flagExisting = 2;
 export const flagGap = 8;
+export const flagUnanswered = 32;
+export const flagReset = 64;
 
 /** Requests in flight on one connection at most; those beyond are given up and counted. */
 export const inFlightMax = 10_000;

@@ -1,6 +1,6 @@
 import type { Role } from "../kernel-event.ts";
 import { CountingParser } from "./counting-parser.ts";
-import type { Exchange, Protocol, Side, StreamParser, StreamPiece } from "./exchange.ts";
+import type { Ending, Exchange, OpenRequest, Protocol, Side, StreamParser, StreamPiece } from "./exchange.ts";
 import { flagGap, inFlightMax } from "./exchange.ts";
 import { InFlight } from "./in-flight.ts";
 import type { StreamBytes } from "./stream-bytes.ts";
@@ -123,6 +123,24 @@ export abstract class FifoParser<P extends PendingRequest> extends CountingParse
   lost(): void {
     this.#suspectRequests = true;
     this.#suspectResponses = true;
+  }
+
+  takeUnanswered(_ending: Ending): OpenRequest[] {
+    if (this.opaque !== null || this.#state === "lost" || this.#suspectRequests || this.#suspectResponses) return [];
+    const inFlight = this.inFlight;
+    const open: OpenRequest[] = [];
+    for (let request = this.pending.shift(); request !== undefined; request = this.pending.shift()) {
+      const owed = this.unanswered(request);
+      if (owed !== null) open.push(owed);
+    }
+    this.uncounted = 0;
+    this.counts.dropped += inFlight - open.length;
+    return open;
+  }
+
+  /** What is told of a request that its connection took along; null of one that is owed nothing. */
+  protected unanswered({ operation, startNs, requestBytes }: P): OpenRequest | null {
+    return { protocol: this.protocol, operation, startNs, requestBytes, responseBytes: 0 };
   }
 
   close(): void {

@@ -1,20 +1,30 @@
 import { CountingParser } from "./counting-parser.ts";
-import type { Exchange, Protocol, Side, StreamParser, StreamPiece } from "./exchange.ts";
+import type { Ending, Exchange, OpenRequest, Protocol, Side, StreamParser, StreamPiece } from "./exchange.ts";
 import { flagGap, inFlightMax } from "./exchange.ts";
 import type { StreamBytes } from "./stream-bytes.ts";
 
 /** A request without an answer is given up after this long. */
 const waitNsMax = 120_000_000_000;
 
+/** A request that waits for its answer. */
+interface FramedRequest {
+  readonly operation: string;
+  readonly startNs: number;
+  readonly requestBytes: number;
+}
+
 /**
  * Protocols whose answers carry the id of their request: a hole costs only the messages in it. Framing lost on one side is found again at
  * a piece that begins with a plausible message; the answers of requests that were never seen are orphans.
  */
-export abstract class FramedParser<P extends { readonly startNs: number }> extends CountingParser implements StreamParser {
+export abstract class FramedParser<P extends FramedRequest> extends CountingParser implements StreamParser {
   abstract readonly protocol: Protocol;
   /** In order of arrival. */
   protected readonly pending = new Map<number, P>();
   readonly #astray = { request: false, response: false };
+  #heardNs = 0;
+  /** The answers of requests that began until then may have been among what was lost. */
+  #doubtfulNs = -1;
 
   constructor(options: { readonly start: "beginning" | "middle" }) {
     super();
@@ -42,6 +52,7 @@ export abstract class FramedParser<P extends { readonly startNs: number }> exten
     const gap = stream.expected < 0 ? 0 : piece.offset - stream.expected;
     if (gap < 0) return;
     stream.expected = piece.offset + piece.bytes;
+    this.#heardNs = piece.atNs;
     this.#expire(piece.atNs);
     if (!this.#astray[side]) this.#hole(side, stream, gap, piece);
     if (this.#astray[side]) {
@@ -64,6 +75,24 @@ export abstract class FramedParser<P extends { readonly startNs: number }> exten
 
   lost(): void {
     // Offsets tell where, and ids keep pairs right.
+    this.#doubtfulNs = this.#heardNs;
+  }
+
+  takeUnanswered(ending: Ending): OpenRequest[] {
+    if (this.opaque !== null || this.#astray.request || this.#astray.response) return [];
+    const open: OpenRequest[] = [];
+    for (const [id, request] of this.pending) {
+      const owed = request.startNs > this.#doubtfulNs ? this.unanswered(request, ending) : null;
+      if (owed === null) continue;
+      this.pending.delete(id);
+      open.push(owed);
+    }
+    return open;
+  }
+
+  /** What is told of a request that its connection took along; null of one that is owed nothing. */
+  protected unanswered({ operation, startNs, requestBytes }: P, _ending: Ending): OpenRequest | null {
+    return { protocol: this.protocol, operation, startNs, requestBytes, responseBytes: 0 };
   }
 
   close(): void {
@@ -104,6 +133,7 @@ export abstract class FramedParser<P extends { readonly startNs: number }> exten
   #stray(side: Side): void {
     (side === "request" ? this.requests : this.responses).reset();
     this.#astray[side] = true;
+    this.#doubtfulNs = this.#heardNs;
     this.strayed(side);
   }
 

@@ -1,6 +1,6 @@
 import type { Role } from "../kernel-event.ts";
 import type { Exchange, TurnPiece } from "./exchange.ts";
-import { headerBytesMax } from "./exchange.ts";
+import { flagReset, flagUnanswered, headerBytesMax } from "./exchange.ts";
 import type { FifoOptions, PendingRequest } from "./fifo-parser.ts";
 import { FifoParser } from "./fifo-parser.ts";
 import type { OperationNames } from "./operation-names.ts";
@@ -65,19 +65,22 @@ function httpStatus(data: Uint8Array, at: number, end: number): number {
 
 /** A turn that the kernel paired, as an exchange; null when it is no HTTP. */
 export function httpTurn(turn: TurnPiece, operations: OperationNames): Exchange | null {
-  const status = httpStatus(turn.response, 0, turn.response.length);
-  if (status === 0) return null;
+  const { flags = 0 } = turn;
+  const isUnanswered = (flags & flagUnanswered) !== 0;
+  const status = isUnanswered ? 0 : httpStatus(turn.response, 0, turn.response.length);
+  if (status === 0 && !isUnanswered) return null;
   const operation = httpOperation(operations, turn.request, 0, turn.request.length);
   if (operation === null) return null;
   return {
     protocol: "http",
     operation,
-    status: statusText(status),
-    failed: status >= 500 ? "yes" : "no",
+    status: isUnanswered ? "" : statusText(status),
+    failed: status >= 500 || isUnanswered ? "yes" : "no",
     startNs: turn.requestNs,
     endNs: turn.responseNs,
     requestBytes: turn.requestBytes,
     responseBytes: turn.responseBytes,
+    ...(isUnanswered ? { unanswered: (flags & flagReset) === 0 ? ("closed" as const) : ("reset" as const) } : {}),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Role } from "../kernel-event.ts";
-import type { Exchange, Protocol, Side } from "./exchange.ts";
+import type { Ending, Exchange, OpenRequest, Protocol, Side } from "./exchange.ts";
 import { headerBytesMax } from "./exchange.ts";
 import { FramedParser } from "./framed-parser.ts";
 import type { HeaderBlock } from "./hpack.ts";
@@ -110,6 +110,13 @@ export class Http2Parser extends FramedParser<Http2Stream> {
     this.#decoders[side].miss();
     // Ids keep pairs right, but what ended in the gap waits in vain, and a status may have been in it.
     if (side === "response") for (const stream of this.pending.values()) stream.unseen += 1;
+  }
+
+  /** An answer that has begun may be a stream of messages, which a close ends like any other. */
+  protected override unanswered(stream: Http2Stream, ending: Ending): OpenRequest | null {
+    if (stream.unseen > 0 || (stream.status !== "" && ending === "closed")) return null;
+    const { operation, startNs, requestBytes, responseBytes } = stream;
+    return { protocol: stream.grpc === "yes" ? "grpc" : "http2", operation, startNs, requestBytes, responseBytes };
   }
 
   /** The rest of a header block is hidden, and with it the state of the decoder; its stream and its end are known all the same. */

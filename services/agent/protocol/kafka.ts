@@ -1,4 +1,4 @@
-import type { Exchange, Side } from "./exchange.ts";
+import type { Ending, Exchange, OpenRequest, Side } from "./exchange.ts";
 import { FramedParser } from "./framed-parser.ts";
 import type { OperationNames } from "./operation-names.ts";
 import { readInt32 } from "./postgres-message.ts";
@@ -34,6 +34,8 @@ const requestWanted = 96;
 const responseWanted = 96;
 
 const produce = 0;
+/** Fetch, JoinGroup and SyncGroup are answered when there is something to say. */
+const waitingCalls = new Set([1, 11, 14]);
 /**
  * Where the first error code of an answer stands, for the few calls whose code comes early: `code`, or behind the time of throttling from a
  * version on. `flexible`: from this version on the header of the answer has tagged fields (a zero byte when there are none).
@@ -93,6 +95,10 @@ export class KafkaParser extends FramedParser<KafkaRequest> {
 
   protected strayed(): void {
     // Messages stand for themselves.
+  }
+
+  protected override unanswered(request: KafkaRequest, ending: Ending): OpenRequest | null {
+    return waitingCalls.has(request.key) ? null : super.unanswered(request, ending);
   }
 
   #request(seen: Seen, into: Exchange[]): boolean {

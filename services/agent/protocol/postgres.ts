@@ -1,4 +1,4 @@
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, OpenRequest } from "./exchange.ts";
 import type { FifoOptions } from "./fifo-parser.ts";
 import { FifoParser } from "./fifo-parser.ts";
 import type { OperationNames } from "./operation-names.ts";
@@ -124,6 +124,13 @@ export class PostgresParser extends FifoParser<PostgresRequest> {
     if (head.kind === "execute" && this.pending.first()?.kind === "sync") this.#removeHead();
   }
 
+  protected override unanswered(request: PostgresRequest): OpenRequest | null {
+    if (request.kind === "sync" || request.assumed === "yes" || request.over === "yes" || request.portal?.suspended === "yes") return null;
+    const operation = request.kind === "query" ? request.names[request.answered] : request.operation;
+    if (operation === undefined && request.answered > 0) return null;
+    return super.unanswered({ ...request, operation: operation || "other", startNs: request.sinceNs });
+  }
+
   #startup(atNs: number): "next" | "more" | "bad" {
     const { data, at, available } = this.requests;
     if (available < 8) return this.requests.hidden > 0 || available < 4 || readInt32(data, at) >= 8 ? "more" : "bad";
@@ -237,21 +244,7 @@ export class PostgresParser extends FifoParser<PostgresRequest> {
     const startNs = this.#group.startNs < 0 ? atNs : this.#group.startNs;
     const { operation } = this.#group;
     const before = this.pending.length;
-    this.accept(
-      {
-        kind: "sync",
-        operation,
-        names: [],
-        startNs,
-        requestBytes: 0,
-        portal: null,
-        assumed: "no",
-        answered: 0,
-        sinceNs: startNs,
-        over: "no",
-      },
-      into,
-    );
+    this.accept(postgresRequest({ kind: "sync", operation, startNs, requestBytes: 0 }), into);
     if (this.pending.length > before) this.uncounted += 1;
     this.#group.startNs = -1;
     this.#group.operation = "";

@@ -1,4 +1,4 @@
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, OpenRequest } from "./exchange.ts";
 import { headerBytesMax } from "./exchange.ts";
 import type { FifoOptions, PendingRequest } from "./fifo-parser.ts";
 import { FifoParser } from "./fifo-parser.ts";
@@ -26,6 +26,11 @@ const special = new Set([
   "CLIENT",
   "SYNC",
   "PSYNC",
+]);
+/** Answered when something happens, or not at all. */
+const waitingCommands = new Set([
+  ...["BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP"],
+  ...["XREAD", "XREADGROUP", "WAIT", "WAITAOF", "SHUTDOWN", "QUIT"],
 ]);
 const messages = new Set(["message", "pmessage", "smessage"]);
 const confirmations = new Map<string, "channels" | "patterns" | "shards">([
@@ -124,6 +129,10 @@ export class RedisParser extends FifoParser<RedisRequest> {
   protected cutResponse(_how: "cut" | "hole", atNs: number, into: Exchange[]): void {
     const push = this.#response.kind === mark.push || (this.#response.kind === mark.array && this.#inSubscription());
     if (this.#held || (this.#response.halfRead && !push && this.inFlight > 0)) this.#answered(atNs, into);
+  }
+
+  protected override unanswered(request: RedisRequest): OpenRequest | null {
+    return waitingCommands.has(request.operation) ? null : super.unanswered(request);
   }
 
   /** Commands are arrays of strings, not empty ones of a hundred million. */
